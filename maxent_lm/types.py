@@ -1,0 +1,103 @@
+"""The vocabulary of the whole package: what a loss sees, and what it gives back.
+
+Shapes: B sequences, T tokens. Log-probabilities and entropies are in nats; rewards, alpha, beta and
+kappa = alpha + beta are in reward units (kappa: reward units per nat).
+
+A policy is seen only through four [B, T] arrays (`Scores`). Column t of every [B, T] array is about
+the action tokens[:, t] and the state before it, s_t = tokens[:, :t]; the logits q that score it are
+computed from the tokens before t. Rows hold prompt and response; `mask` is True on the response's
+tokens, EOS included, and on nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Metrics = Mapping[str, Array]
+Params = Any  # a plain pytree of arrays
+
+
+class Scores(NamedTuple):
+  """One policy on one batch, with q the folded logits (q = Q/kappa + log rho).
+
+  All [B, T], float32: `logp` = log pi(a_t|s_t) = logit - value; `logit` = q(s_t, a_t);
+  `value` = LSE_a q(s_t, a) = V(s_t)/kappa; `entropy` = H(pi(.|s_t)), exact. All in nats.
+  """
+
+  logp: Array
+  logit: Array
+  value: Array
+  entropy: Array
+
+
+class Views(NamedTuple):
+  """Who is looking at the batch. Gradients flow through `policy` (and `critic`) only."""
+
+  policy: Scores
+  target: Scores | None = None
+  reference: Scores | None = None
+  critic: Scores | None = None
+
+
+class Batch(NamedTuple):
+  """Sequences with what was measured on them.
+
+  Attributes:
+    tokens: [B, T] int32, prompt and response.
+    mask: [B, T] bool, True on response tokens including EOS; made from lengths, never from pad ids.
+    logp: [B, T] behaviour log-probability, of the distribution that was really sampled from.
+    reward: [B, T] reward received for each token (usually only on the last one).
+    weight: [B, T] importance of each token in the loss; 1 unless a transform changes it.
+    advantage: [B, T] filled in by an advantage transform.
+    group: [B] int32, rows that answer the same prompt share a number in [0, B).
+    cluster: [B] int32, semantic class of the response within its group; -1 for none.
+    bootstrap: [B] bool, True where the response was cut and the value at the cut is to be used;
+      the column after the last response token must then exist. False: the episode ends there.
+  """
+
+  tokens: Array
+  mask: Array
+  logp: Array
+  reward: Array
+  weight: Array
+  advantage: Array
+  group: Array
+  cluster: Array
+  bootstrap: Array
+
+
+class Temperature(NamedTuple):
+  """The two knobs: alpha weighs entropy, beta the KL to the reference; scalars or [B, T]."""
+
+  alpha: Array
+  beta: Array
+
+  @property
+  def kappa(self) -> Array:
+    """The one temperature of the Bellman operator, kappa = alpha + beta."""
+    return self.alpha + self.beta
+
+
+class ControllerState(NamedTuple):
+  """`value` is the coefficient in force; `count` the updates so far."""
+
+  value: Array
+  count: Array
+
+
+class Controller(NamedTuple):
+  """A coefficient with memory, as a pair of pure functions.
+
+  `init() -> ControllerState`; `update(state, metrics) -> ControllerState` sees the metrics of the
+  step that was just taken.
+  """
+
+  init: Callable[[], ControllerState]
+  update: Callable[[ControllerState, Metrics], ControllerState]
+
+
+Loss = Callable[[Views, Batch, Temperature], tuple[Array, dict[str, Array]]]
+Transform = Callable[[Batch], Batch]
+Scorer = Callable[[Params, Array], Scores]

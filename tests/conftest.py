@@ -1,0 +1,19 @@
+"""Runs before jax is imported: eight simulated CPU devices and a warm compilation cache."""
+
+import os
+import pathlib
+
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['XLA_FLAGS'] = ' '.join(
+  [os.environ.get('XLA_FLAGS', ''), '--xla_force_host_platform_device_count=8']
+)
+os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+
+import jax  # noqa: E402
+
+CACHE = pathlib.Path(__file__).parent.parent / '.cache' / 'jax'
+jax.config.update('jax_compilation_cache_dir', str(CACHE))
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
