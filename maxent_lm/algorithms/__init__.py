@@ -1,0 +1,21 @@
+"""Objectives: pure losses of (views, batch, temperature); LOSSES is the only list of them.
+
+Hyper-parameters are keyword-only and bound once: `functools.partial(LOSSES[name], **section)`.
+Losses return [B, T] values that are 0 outside the mask; `batch.weight` and the reduction to one
+number are applied by the caller, once.
+"""
+
+from collections.abc import Callable, Mapping
+
+from maxent_lm.algorithms.balance import vargrad
+from maxent_lm.algorithms.imitation import imitation
+from maxent_lm.algorithms.policy_gradient import grpo
+from maxent_lm.algorithms.soft_q import soft_q
+from maxent_lm.types import Array
+
+LOSSES: Mapping[str, Callable[..., tuple[Array, dict[str, Array]]]] = {
+  'soft_q': soft_q,
+  'vargrad': vargrad,
+  'grpo': grpo,
+  'imitation': imitation,
+}

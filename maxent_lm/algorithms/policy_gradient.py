@@ -1,0 +1,54 @@
+"""Clipped policy gradients with entropy and KL regularisers: PPO, GRPO and relatives.
+
+Shapes: B sequences, T tokens. Which algorithm it is depends on the advantage transform and on the
+reduction; the surrogate is the same.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from maxent_lm.masked import masked_mean
+from maxent_lm.soft import divergence
+from maxent_lm.types import Array, Batch, Temperature, Views
+
+# exp(20) is far beyond any clip and still finite, so that no 0 * inf reaches the backward pass.
+LOG_RATIO_BOUND = 20.0
+
+
+def grpo(
+  views: Views, batch: Batch, temperature: Temperature, *, clip_low: float, clip_high: float
+) -> tuple[Array, dict[str, Array]]:
+  """Clipped surrogate with both regularisers, [B, T], 0 outside the mask, reward units.
+
+      -min(w A, clip(w, 1 - clip_low, 1 + clip_high) A) - alpha H(pi(.|s_t)) + beta k3(ref : pi)
+
+  w = pi / behaviour of the taken token; A = `batch.advantage`; H the exact token entropy; k3 the
+  estimator of KL(pi || ref), 0 without a reference view; all log-ratios are clipped to +-20 nats.
+  [Schulman et al. 2017; Shao et al. 2024, GRPO; Yu et al. 2025, DAPO]
+  """
+  chex.assert_equal_shape([views.policy.logp, batch.logp, batch.advantage, batch.mask])
+  alpha, beta = (jnp.where(batch.mask, jax.lax.stop_gradient(knob), 0) for knob in temperature)
+  logp = jnp.where(batch.mask, views.policy.logp, 0)
+  behaviour = jnp.where(batch.mask, batch.logp, 0)
+  advantage = jnp.where(batch.mask, batch.advantage, 0)
+  entropy = jnp.where(batch.mask, views.policy.entropy, 0)
+  ratio = jnp.exp(_bounded(logp - behaviour))
+  clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
+  surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
+  kl = jnp.zeros_like(logp)
+  if views.reference is not None:
+    reference = jnp.where(batch.mask, jax.lax.stop_gradient(views.reference.logp), 0)
+    kl = divergence.k3(_bounded(logp - reference))
+  metrics = {
+    'surrogate': masked_mean(surrogate, batch.mask),
+    'ratio': masked_mean(ratio, batch.mask),
+    'clip_share': masked_mean(clipped * advantage < ratio * advantage, batch.mask),
+    'kl_k3': masked_mean(kl, batch.mask),
+  }
+  return -surrogate - alpha * entropy + beta * kl, jax.lax.stop_gradient(metrics)
+
+
+def _bounded(log_ratio: Array) -> Array:
+  """`log_ratio` within +-LOG_RATIO_BOUND nats."""
+  return jnp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
