@@ -1,0 +1,240 @@
+"""The decoder as a stack of layers, and `LM`, its face of pure functions.
+
+The modules are flax nnx and know no mesh. `LM` splits them at the door: outside, parameters are a
+plain nested dict of arrays, and everything is a pure function of them. Layer parameters are stacked
+[L, ...] whether the layers are scanned or unrolled.
+
+Shapes: B rows, T tokens, P prompt tokens, S cache slots, D width, N query heads, K key heads, H
+head dimension, F hidden width, L layers, V vocabulary.
+"""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding
+
+from maxent_lm.lm import cache as cache_lib
+from maxent_lm.lm import partition
+from maxent_lm.lm.cache import Cache
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.lm.layers import DEVIATION, Block, RMSNorm, parameter, rope
+from maxent_lm.types import Array, Params
+
+# `layers.Attend` for any layer: it is also given the layer's index and the loop's carry.
+LayerAttend = Callable[[Array | int, tuple, Array, Array, Array], tuple[Array, tuple]]
+
+
+class Decoder(nnx.Module):
+  """Embedding, L blocks, final norm; the head is applied elsewhere, in chunks."""
+
+  def __init__(self, config: LMConfig) -> None:
+    self.config = config
+    vocabulary, d = config.vocab_size, config.d_model
+    self.embedding = parameter(config, (vocabulary, d), deviation=DEVIATION)
+    stack = nnx.vmap(
+      lambda _: Block(config), transform_metadata={nnx.PARTITION_NAME: None}, out_axes=0
+    )
+    self.layers = stack(jnp.arange(config.num_layers))
+    self.norm = RMSNorm(config, d)
+    self.head = None if config.tied else parameter(config, (d, vocabulary), deviation=DEVIATION)
+
+  def __call__(
+    self, tokens: Array, positions: Array, attend: LayerAttend, carry: tuple, *, remat: bool
+  ) -> tuple[Array, tuple, tuple]:
+    """[B, T] tokens -> (hidden [B, T, D], final carry, what each layer kept, stacked [L, ...])."""
+    # Gathering from a table that is also split over `embed` makes XLA replicate the whole gather.
+    table = partition.constrain(self.embedding[...], 'vocab', None)
+    x = partition.constrain(table[tokens].astype(self.config.dtype), 'batch', None, None)
+    angles = rope(positions, self.config)
+    graph, layers = nnx.split(self.layers)
+
+    def layer(state: tuple[Array, tuple], of: tuple[Array | int, Params]) -> tuple:
+      (x, carry), (index, params) = state, of
+      x, (carry, kept) = nnx.merge(graph, params)(
+        x, angles, functools.partial(attend, index, carry)
+      )
+      return (x, carry), kept
+
+    scan = self.config.scan_layers
+    step = jax.checkpoint(layer, prevent_cse=not scan) if remat else layer
+    loop = jax.lax.scan if scan else _unrolled
+    (x, carry), kept = loop(step, (x, carry), (jnp.arange(self.config.num_layers), layers))
+    return self.norm(x), carry, kept
+
+
+def _unrolled(step: Callable, state: tuple, stacked: tuple[Array, Params]) -> tuple:
+  """`lax.scan(step, state, (indices, params))` as a Python loop with static indices."""
+  indices, params = stacked
+  kept = []
+  for i in range(len(indices)):
+    state, out = step(state, (i, jax.tree.map(lambda leaf, i=i: leaf[i], params)))
+    kept.append(out)
+  return state, jax.tree.map(lambda *outs: jnp.stack(outs), *kept)
+
+
+def segment_positions(segments: Array) -> Array:
+  """[B, T] positions that count from 0 at the first column of every run of equal numbers."""
+  columns = jnp.broadcast_to(jnp.arange(segments.shape[1])[None, :], segments.shape)
+  starts = jnp.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+  return columns - jax.lax.cummax(jnp.where(starts, columns, 0), axis=1)
+
+
+def _attend_sequence(segments: Array | None, keep: bool) -> LayerAttend:
+  """Causal attention within segments; `keep` hands keys and values back (prefill)."""
+  # Padding (segment 0) sees the padding before it: no row is fully masked, so nothing is NaN.
+  mask = None if segments is None else (segments[:, :, None] == segments[:, None, :])[:, None]
+
+  def attend(_: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
+    mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=True)
+    return mixed, (carry, (key, value) if keep else ())
+
+  return attend
+
+
+def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
+  """One query per row over the cache, which the loop over layers carries as (keys, values)."""
+
+  def attend(layer: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
+    at = (layer, 0, slot, 0, 0)
+    keys, values = (
+      jax.lax.dynamic_update_slice(old, new[None], at)
+      for old, new in zip(carry, (key, value), strict=True)
+    )
+    b, _, n, h = query.shape
+    grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
+    logits = jnp.einsum('bkgh,bskh->bkgs', grouped, keys[layer], preferred_element_type=jnp.float32)
+    logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    mixed = jnp.einsum('bkgs,bskh->bkgh', weights, values[layer])
+    return mixed.reshape(b, 1, n, h), ((keys, values), ())
+
+  return attend
+
+
+@functools.cache
+def _abstract(config: LMConfig) -> tuple[nnx.GraphDef, nnx.State]:
+  return nnx.split(nnx.eval_shape(lambda: Decoder(config)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LM:
+  """A language model as pure functions of (params, tokens).
+
+  Hashable: close over it or pass it as a static argument. It holds no arrays; `params` is a plain
+  nested dict as made by `init` or `pretrained.load_params`.
+  """
+
+  config: LMConfig
+
+  def abstract_params(self) -> Params:
+    """The parameters as ShapeDtypeStructs; costs no memory."""
+    return nnx.to_pure_dict(_abstract(self.config)[1])
+
+  def init(self, seed: int, shardings: Params | None = None) -> Params:
+    """Random parameters: weights N(0, 0.02^2), residual outputs 0.02 / sqrt(2L), norms 1, biases 0.
+
+    Drawn on the host, leaf by leaf, so nothing is compiled, and the same seed gives the same
+    numbers on every mesh. `shardings` (see `partition.param_shardings`) says where they go.
+    """
+
+    variables = dict(nnx.to_flat_state(_abstract(self.config)[1]))
+
+    def draw(path: tuple, leaf: Array, sharding: NamedSharding | None = None) -> Array:
+      names = partition.path_names(path)
+      meta = variables[names].get_metadata()
+      generator = np.random.default_rng([seed, zlib.crc32('/'.join(names).encode())])
+      values = np.full(leaf.shape, meta['mean'], np.float32)
+      if meta['deviation']:
+        noise = generator.standard_normal(leaf.shape, dtype=np.float32)
+        values += np.float32(meta['deviation']) * noise
+      return partition.place(values.astype(leaf.dtype), sharding)
+
+    abstract = self.abstract_params()
+    trees = (abstract,) if shardings is None else (abstract, shardings)
+    return jax.tree_util.tree_map_with_path(draw, *trees)
+
+  def _module(self, params: Params) -> Decoder:
+    return nnx.merge(_abstract(self.config)[0], params)
+
+  def hidden(
+    self,
+    params: Params,
+    tokens: Array,
+    positions: Array | None = None,
+    segments: Array | None = None,
+  ) -> Array:
+    """Hidden states after the final norm, [B, T, D] in the compute dtype.
+
+    Args:
+      params: nested dict of arrays.
+      tokens: [B, T] int32.
+      positions: [B, T] rotary positions; default: the column, or the place within the segment.
+      segments: [B, T] int32, consecutive columns with one number are one sequence; a token sees
+        only earlier tokens of its own sequence. 0 is padding. None: each row is one sequence
+        (padding on the right needs no mask, for it is later than everything real).
+    """
+    if positions is None:
+      positions = segment_positions(jnp.zeros_like(tokens) if segments is None else segments)
+    attend = _attend_sequence(segments, keep=False)
+    remat = self.config.remat
+    return self._module(params)(tokens, positions, attend, (), remat=remat)[0]
+
+  def head(self, params: Params) -> Array:
+    """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""
+    head = params['embedding'].T if self.config.tied else params['head']
+    # Gather it over fsdp once, not in every chunk of a loop that uses it.
+    return partition.constrain(head, None, 'vocab')
+
+  def logits(
+    self,
+    params: Params,
+    tokens: Array,
+    positions: Array | None = None,
+    segments: Array | None = None,
+  ) -> Array:
+    """All logits, [B, T, V] float32: for tests and small models; training uses `scores`."""
+    hidden = self.hidden(params, tokens, positions, segments)
+    head = self.head(params).astype(hidden.dtype)
+    return jnp.einsum('btd,dv->btv', hidden, head, preferred_element_type=jnp.float32)
+
+  def prefill(
+    self, params: Params, tokens: Array, valid: Array, cache_length: int
+  ) -> tuple[Array, Cache]:
+    """Reads LEFT-padded prompts [B, P] and makes a cache of `cache_length` = S >= P slots.
+
+    `valid` [B, P] is True on real tokens. Returns the hidden state [B, D] of the last column, from
+    which the first response token is drawn, and the cache. Raises ValueError if S is shorter than
+    the prompts or longer than the model's `max_length`.
+    """
+    prompt = tokens.shape[1]
+    if not prompt <= cache_length <= self.config.max_length:
+      raise ValueError(
+        f'A cache of {cache_length} slots does not fit: it must hold the prompt of {prompt} tokens '
+        f'and be no longer than max_length {self.config.max_length}.'
+      )
+    segments = valid.astype(jnp.int32)
+    positions = segment_positions(segments)
+    attend = _attend_sequence(segments, keep=True)
+    hidden, _, (keys, values) = self._module(params)(tokens, positions, attend, (), remat=False)
+    position = jnp.sum(segments, axis=1, dtype=jnp.int32)
+    cache = Cache(keys, values, valid, position, jnp.asarray(prompt, jnp.int32))
+    return hidden[:, -1], cache_lib.extend(cache, cache_length)
+
+  def decode(self, params: Params, token: Array, cache: Cache) -> tuple[Array, Cache]:
+    """Reads one token [B] per row into slot `cache.length`; returns its hidden state [B, D]."""
+    slots = jnp.arange(cache.valid.shape[1])[None, :]
+    valid = cache.valid | (slots == cache.length)
+    hidden, (keys, values), _ = self._module(params)(
+      token[:, None],
+      cache.position[:, None],
+      _attend_cache(valid, cache.length),
+      (cache.keys, cache.values),
+      remat=False,
+    )
+    return hidden[:, 0], Cache(keys, values, valid, cache.position + 1, cache.length + 1)

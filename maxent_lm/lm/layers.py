@@ -1,0 +1,121 @@
+"""The parts of a decoder layer: RMSNorm, RoPE, grouped-query attention, SwiGLU.
+
+Shapes: B rows, T tokens, D width, N query heads, K key heads, H head dimension, F hidden width.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.types import Array
+
+DEVIATION = 0.02
+
+Rope = tuple[Array, Array]  # cosines and sines [B, T, 1, H / 2]
+# One layer's (query, key, value) -> (mixed values [B, T, N, H], what the loop over layers keeps).
+Attend = Callable[[Array, Array, Array], tuple[Array, tuple]]
+
+
+def parameter(
+  config: LMConfig, shape: tuple[int, ...], *, mean: float = 0.0, deviation: float = 0.0
+) -> nnx.Param:
+  """A parameter filled with its initial mean; `LM.init` adds the noise that it is labelled with."""
+  return nnx.Param(jnp.full(shape, mean, config.param_dtype), mean=mean, deviation=deviation)
+
+
+class RMSNorm(nnx.Module):
+  """x / sqrt(mean(x^2) + eps) * scale over the last axis, in float32."""
+
+  def __init__(self, config: LMConfig, size: int) -> None:
+    self.eps = config.norm_eps
+    self.scale = parameter(config, (size,), mean=1.0)
+
+  def __call__(self, x: Array) -> Array:
+    """[..., size] -> [..., size], in the dtype of `x`."""
+    wide = x.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps)
+    scale = self.scale[...].astype(jnp.float32)
+    return (wide * jnp.expand_dims(scale, range(x.ndim - 1))).astype(x.dtype)
+
+
+def rope(positions: Array, config: LMConfig) -> Rope:
+  """Cosines and sines of position * theta^(-2i/H), each [B, T, 1, H / 2] float32."""
+  half = jnp.arange(config.head_dim // 2, dtype=jnp.float32)
+  frequency = config.rope_theta ** (-2 * half / config.head_dim)
+  angles = positions.astype(jnp.float32)[:, :, None, None] * frequency[None, None, None, :]
+  return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Array, angles: Rope) -> Array:
+  """Rotates the pairs (x_i, x_{i + H/2}) of [B, T, heads, H]: the Hugging Face convention."""
+  cos, sin = angles
+  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+  return rotated.astype(x.dtype)
+
+
+class Attention(nnx.Module):
+  """Grouped-query attention with rotary positions; how to mix is the caller's `attend`."""
+
+  def __init__(self, config: LMConfig) -> None:
+    d, n, k, h = config.d_model, config.num_heads, config.num_kv_heads, config.head_dim
+    scaled = DEVIATION / (2 * config.num_layers) ** 0.5
+    self.dtype = config.dtype
+    self.query = parameter(config, (d, n, h), deviation=DEVIATION)
+    self.key = parameter(config, (d, k, h), deviation=DEVIATION)
+    self.value = parameter(config, (d, k, h), deviation=DEVIATION)
+    self.output = parameter(config, (n, h, d), deviation=scaled)
+    self.query_bias = parameter(config, (n, h)) if config.qkv_bias else None
+    self.key_bias = parameter(config, (k, h)) if config.qkv_bias else None
+    self.value_bias = parameter(config, (k, h)) if config.qkv_bias else None
+    self.query_norm = RMSNorm(config, h) if config.qk_norm else None
+    self.key_norm = RMSNorm(config, h) if config.qk_norm else None
+
+  def _project(self, x: Array, weight: nnx.Param, bias: nnx.Param | None) -> Array:
+    out = jnp.einsum('btd,dnh->btnh', x, weight[...].astype(self.dtype))
+    return out if bias is None else out + bias[...].astype(self.dtype)[None, None]
+
+  def __call__(self, x: Array, angles: Rope, attend: Attend) -> tuple[Array, tuple]:
+    """[B, T, D] -> ([B, T, D], what `attend` keeps)."""
+    query = self._project(x, self.query, self.query_bias)
+    key = self._project(x, self.key, self.key_bias)
+    value = self._project(x, self.value, self.value_bias)
+    query = query if self.query_norm is None else self.query_norm(query)
+    key = key if self.key_norm is None else self.key_norm(key)
+    mixed, kept = attend(rotate(query, angles), rotate(key, angles), value)
+    return jnp.einsum('btnh,nhd->btd', mixed, self.output[...].astype(self.dtype)), kept
+
+
+class MLP(nnx.Module):
+  """SwiGLU: down(silu(gate(x)) * up(x)) [Shazeer 2020]."""
+
+  def __init__(self, config: LMConfig) -> None:
+    d, f = config.d_model, config.d_ff
+    self.dtype = config.dtype
+    self.gate = parameter(config, (d, f), deviation=DEVIATION)
+    self.up = parameter(config, (d, f), deviation=DEVIATION)
+    self.down = parameter(config, (f, d), deviation=DEVIATION / (2 * config.num_layers) ** 0.5)
+
+  def __call__(self, x: Array) -> Array:
+    """[B, T, D] -> [B, T, D]."""
+    gate, up, down = (p[...].astype(self.dtype) for p in (self.gate, self.up, self.down))
+    return (jax.nn.silu(x @ gate) * (x @ up)) @ down
+
+
+class Block(nnx.Module):
+  """One layer: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+  def __init__(self, config: LMConfig) -> None:
+    self.attention_norm = RMSNorm(config, config.d_model)
+    self.attention = Attention(config)
+    self.mlp_norm = RMSNorm(config, config.d_model)
+    self.mlp = MLP(config)
+
+  def __call__(self, x: Array, angles: Rope, attend: Attend) -> tuple[Array, tuple]:
+    """[B, T, D] -> ([B, T, D], what `attend` keeps)."""
+    mixed, kept = self.attention(self.attention_norm(x), angles, attend)
+    x = x + mixed
+    return x + self.mlp(self.mlp_norm(x)), kept

@@ -1,0 +1,140 @@
+"""Where every parameter lives: parameter path -> logical axes -> mesh axes.
+
+The only file that names mesh axes. Two tables: `PARAMETERS` says what each axis of a parameter is,
+`RULES` says which mesh axes that is split over. An axis whose size the mesh does not divide is
+replicated instead.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from maxent_lm.types import Array, Params
+
+MESH_AXES = ('data', 'fsdp', 'tensor')
+
+RULES: Mapping[str, tuple[str, ...]] = {
+  'batch': ('data', 'fsdp'),
+  'embed': ('fsdp',),
+  'heads': ('tensor',),
+  'kv': ('tensor',),
+  'mlp': ('tensor',),
+  'vocab': ('tensor',),
+}
+
+PARAMETERS: Mapping[tuple[str, ...], tuple[str | None, ...]] = {
+  ('embedding',): ('vocab', 'embed'),
+  ('head',): ('embed', 'vocab'),
+  ('norm', 'scale'): (None,),
+  ('layers', 'attention_norm', 'scale'): (None, None),
+  ('layers', 'attention', 'query'): (None, 'embed', 'heads', None),
+  ('layers', 'attention', 'key'): (None, 'embed', 'kv', None),
+  ('layers', 'attention', 'value'): (None, 'embed', 'kv', None),
+  ('layers', 'attention', 'output'): (None, 'heads', None, 'embed'),
+  ('layers', 'attention', 'query_bias'): (None, 'heads', None),
+  ('layers', 'attention', 'key_bias'): (None, 'kv', None),
+  ('layers', 'attention', 'value_bias'): (None, 'kv', None),
+  ('layers', 'attention', 'query_norm', 'scale'): (None, None),
+  ('layers', 'attention', 'key_norm', 'scale'): (None, None),
+  ('layers', 'mlp_norm', 'scale'): (None, None),
+  ('layers', 'mlp', 'gate'): (None, 'embed', 'mlp'),
+  ('layers', 'mlp', 'up'): (None, 'embed', 'mlp'),
+  ('layers', 'mlp', 'down'): (None, 'mlp', 'embed'),
+}
+
+
+def make_mesh(
+  *, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """A (data, fsdp, tensor) mesh over the first of `devices` (default: those of the program).
+
+  At most one size may be -1: it takes all devices that are left. Raises ValueError if the sizes
+  ask for more devices than there are, or if -1 cannot use up the rest.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [data, fsdp, tensor]
+  asked = f'data={data} x fsdp={fsdp} x tensor={tensor}'
+  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+    raise ValueError(f'Mesh {asked} is not valid; sizes are positive, and at most one may be -1.')
+  count = len(devices)
+  if -1 in sizes:
+    sizes[sizes.index(-1)] = count // math.prod(size for size in sizes if size != -1)
+  used = math.prod(sizes)
+  if used > count or used == 0 or (-1 in (data, fsdp, tensor) and used != count):
+    raise ValueError(
+      f'Mesh {asked} does not fit {count} devices; the sizes must multiply to at most that number, '
+      'and to exactly it with one of them -1 for the rest.'
+    )
+  return jax.make_mesh(
+    tuple(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:used]
+  )
+
+
+def path_names(path: tuple) -> tuple[str, ...]:
+  """The names along a pytree path: dict keys, attributes and indices as strings."""
+  return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def logical_axes(path: tuple) -> tuple[str | None, ...] | None:
+  """Logical axes of the parameter whose path `path` ends with; None if there is no such."""
+  names = path_names(path)
+  for length in range(len(names), 0, -1):
+    if names[-length:] in PARAMETERS:
+      return PARAMETERS[names[-length:]]
+  return None
+
+
+def partition_spec(
+  shape: Sequence[int], axes: Sequence[str | None], sizes: Mapping[str, int]
+) -> PartitionSpec:
+  """`RULES` applied to `axes` on a mesh of `sizes`; axes that do not divide are replicated."""
+  entries = []
+  for size, axis in zip(shape, axes, strict=True):
+    names = RULES[axis] if axis else ()
+    divides = size % math.prod(sizes[name] for name in names) == 0
+    entries.append(names if names and divides else None)
+  return PartitionSpec(*entries)
+
+
+def param_shardings(tree: Params, mesh: Mesh) -> Params:
+  """A NamedSharding for every leaf of `tree` (arrays or ShapeDtypeStructs), in the same structure.
+
+  A leaf is recognised by the end of its path, so optimiser state, averaged copies and whole train
+  states work too. Scalars, unknown paths and leaves of another rank are replicated.
+  """
+
+  def sharding(path: tuple, leaf: Array) -> NamedSharding:
+    axes = logical_axes(path)
+    if axes is None or len(axes) != len(leaf.shape):
+      return replicated(mesh)
+    return NamedSharding(mesh, partition_spec(leaf.shape, axes, mesh.shape))
+
+  return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """For [B, ...] arrays: rows over data and fsdp."""
+  return NamedSharding(mesh, PartitionSpec(RULES['batch']))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The whole array on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def constrain(values: Array, *axes: str | None) -> Array:
+  """`values` laid out by its logical axes under `jax.set_mesh`; unchanged without a mesh."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return values
+  return jax.lax.with_sharding_constraint(values, partition_spec(values.shape, axes, mesh.shape))
+
+
+def place(values: np.ndarray, sharding: NamedSharding | None) -> Array:
+  """A host array on the devices of `sharding`; every process holds the whole of `values`."""
+  if sharding is None:
+    return jax.numpy.asarray(values)
+  return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])

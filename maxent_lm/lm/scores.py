@@ -1,0 +1,78 @@
+"""Hidden states -> Scores, a few tokens at a time: the [B, T, V] array of logits never exists.
+
+Shapes: B rows, T tokens, D width, V vocabulary, C tokens in a chunk.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from maxent_lm.lm.decoder import LM
+from maxent_lm.types import Array, Params, Scorer, Scores
+
+
+def next_token_logits(hidden: Array, head: Array) -> Array:
+  """hidden @ head: [B, D] and [D, V] -> [B, V], summed in float32 even if `hidden` is bfloat16."""
+  head = head.astype(hidden.dtype)
+  return jnp.einsum('bd,dv->bv', hidden, head, preferred_element_type=jnp.float32)
+
+
+def score_logits(logits: Array, tokens: Array) -> Scores:
+  """Scores [C] of tokens [C] under float32 logits q [C, V]; entropy = LSE(q) - E_pi[q]."""
+  value = jax.nn.logsumexp(logits, axis=-1)
+  # A masked sum rather than a gather: it stays local when the vocabulary is sharded.
+  chosen = jnp.arange(logits.shape[1])[None, :] == tokens[:, None]
+  logit = jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
+  probability = jnp.exp(logits - value[:, None])
+  entropy = value - jnp.sum(probability * logits, axis=-1)
+  return Scores(logp=logit - value, logit=logit, value=value, entropy=entropy)
+
+
+def score_hidden(hidden: Array, head: Array, tokens: Array, *, chunk: int) -> Scores:
+  """Scores of every token under the state before it.
+
+  At most [chunk, V] logits exist at once, in the backward pass too (they are computed again there).
+
+  Args:
+    hidden: [B, T, D], column t is the hidden state BEFORE tokens[:, t].
+    head: [D, V].
+    tokens: [B, T] int32.
+    chunk: largest number of tokens whose logits are held at once; raises ValueError below 1.
+
+  Returns:
+    Scores [B, T], float32.
+  """
+  if chunk < 1:
+    raise ValueError(f'score_hidden: chunk is {chunk}; it must be at least 1 token.')
+  count = tokens.size
+  loops = max(1, -(-count // chunk))
+  width = -(-count // loops)
+  extra = loops * width - count
+
+  def split(values: Array) -> Array:
+    flat = values.reshape(count, *values.shape[2:])
+    flat = jnp.pad(flat, ((0, extra),) + ((0, 0),) * (flat.ndim - 1))
+    # Every loops-th token makes a chunk: rows sharded over devices stay sharded inside each chunk.
+    return jnp.moveaxis(flat.reshape(width, loops, *flat.shape[1:]), 1, 0)
+
+  @jax.checkpoint
+  def score_chunk(piece: tuple[Array, Array]) -> Scores:
+    return score_logits(next_token_logits(piece[0], head), piece[1])
+
+  scores = jax.lax.map(score_chunk, (split(hidden), split(tokens)))
+  return jax.tree.map(lambda leaf: leaf.T.reshape(-1)[:count].reshape(tokens.shape), scores)
+
+
+def make_scorer(lm: LM, *, chunk: int) -> Scorer:
+  """A Scorer: (params, tokens [B, T]) -> Scores [B, T], for rows padded on the right.
+
+  Column t is scored from the hidden state of column t - 1, so `value` in the column right after a
+  cut response is LSE of the state at the cut. Column 0 has no state before it: it is 0 in all four
+  arrays and has no gradient. What stands in padded columns is finite but means nothing.
+  """
+
+  def score(params: Params, tokens: Array) -> Scores:
+    hidden = lm.hidden(params, tokens)[:, :-1]
+    scores = score_hidden(hidden, lm.head(params), tokens[:, 1:], chunk=chunk)
+    return jax.tree.map(lambda leaf: jnp.pad(leaf, ((0, 0), (1, 0))), scores)
+
+  return score
