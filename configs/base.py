@@ -1,0 +1,156 @@
+"""Every key there is, with its default. Experiment configs change a few of them.
+
+Sections named after a task, a loss, a transform or a controller are that function's keyword
+arguments: the function's signature is the schema.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The defaults; not an experiment by itself (no task is chosen)."""
+  config = ml_collections.ConfigDict()
+  config.name = 'base'
+  config.seed = 0
+  config.steps = 100
+
+  # --- Where the policy starts -----------------------------------------------------------------
+  # A Hugging Face folder (config.json, safetensors, tokenizer), or '' for random weights of the
+  # shape in `model` with the tokenizer in `tokenizer`.
+  config.init = ''
+  config.tokenizer = ml_collections.ConfigDict(
+    {
+      'kind': 'characters',  # characters | bytes | folder
+      'alphabet': '',  # of the character tokenizer
+      'folder': '',  # of a saved tokenizer
+      'stop_token': '',  # the token that ends a response; '' is the tokenizer's EOS
+    }
+  )
+  config.model = ml_collections.ConfigDict(
+    {
+      'family': 'llama',  # llama | qwen2 | qwen3
+      'd_model': 64,
+      'num_layers': 4,
+      'num_heads': 4,
+      'num_kv_heads': 4,
+      'head_dim': 16,
+      'd_ff': 192,
+      'max_length': 512,
+      'tied': False,
+    }
+  )
+  # How the model is computed; also applies to weights from a folder.
+  config.compute = ml_collections.ConfigDict(
+    {
+      'dtype': 'float32',  # float32 | bfloat16; parameters and sums of log-probs stay float32
+      'remat': False,  # recompute activations in the backward pass
+      'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
+      'chunk': 2048,  # tokens whose logits exist at a time
+    }
+  )
+  config.mesh = ml_collections.ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})  # -1: the rest
+
+  # --- Problems and rollouts -------------------------------------------------------------------
+  config.task = ''
+  config.countdown = ml_collections.ConfigDict(
+    {
+      'num_numbers': (4,),
+      'max_number': 9,
+      'max_target': 50,
+      'min_modes': 4,
+      'max_modes': 32,
+      'test_fraction': 0.2,
+    }
+  )
+  config.gsm8k = ml_collections.ConfigDict({'data_dir': '', 'cache_dir': ''})
+  config.stories = ml_collections.ConfigDict()
+  config.batch = ml_collections.ConfigDict(
+    {
+      'prompts': 32,  # prompts a step (rows a step, for demonstrations)
+      'group_size': 8,  # samples a prompt
+      'max_new_tokens': 32,
+      'max_prompt_tokens': 0,  # leave out problems with longer prompts; 0 keeps all
+      'prompt_multiple': 8,  # prompt lengths are rounded up to a multiple of this
+      'truncation': 'terminal',  # a cut response ends there | bootstrap: use the value at the cut
+    }
+  )
+  config.sampling = ml_collections.ConfigDict({'temperature': 1.0, 'top_k': 0, 'top_p': 1.0})
+
+  # --- Objective -------------------------------------------------------------------------------
+  config.algorithm = 'soft_q'  # a name in algorithms.LOSSES
+  config.soft_q = ml_collections.ConfigDict(
+    {
+      'lam': 1.0,  # 0: one step; 1: the whole suffix
+      'gradient': 'semi',  # semi: the target is held fixed | residual: gradient through both ends
+      'value': 'lse_minus_ref',  # lse | lse_minus_ref
+    }
+  )
+  config.vargrad = ml_collections.ConfigDict()
+  config.grpo = ml_collections.ConfigDict({'clip_low': 0.2, 'clip_high': 0.2})
+  config.imitation = ml_collections.ConfigDict()
+  config.transforms = ()  # names in shaping.TRANSFORMS, applied in order
+  config.group_normalised = ml_collections.ConfigDict({'eps': 1e-4})
+  config.group_centred = ml_collections.ConfigDict()
+  config.reduction = 'sequence_sum'  # token_mean | sequence_sum | sequence_mean | constant_length
+  config.reference = 'start'  # start: the policy before the first step | none
+  config.target = ml_collections.ConfigDict(
+    {
+      'rule': 'none',  # none | polyak | periodic
+      'polyak': ml_collections.ConfigDict({'rate': 0.05}),
+      'periodic': ml_collections.ConfigDict({'period': 10}),
+    }
+  )
+
+  # --- Temperature: alpha weighs entropy, beta the KL to the reference (reward units per nat) ----
+  config.temperature = ml_collections.ConfigDict(
+    {
+      'alpha': 0.0,  # the value, or where the controller starts
+      'alpha_control': 'fixed',  # fixed | schedule | target_entropy | target_kl
+      'beta': 0.1,
+      'beta_control': 'fixed',
+    }
+  )
+  config.alpha = _control()
+  config.beta = _control()
+
+  # --- Optimiser: AdamW ------------------------------------------------------------------------
+  config.optimizer = ml_collections.ConfigDict(
+    {
+      'learning_rate': 1e-3,
+      'warmup_steps': 10,
+      'decay': 'constant',  # constant | linear | cosine, to zero over `steps`
+      'b1': 0.9,
+      'b2': 0.99,
+      'eps': 1e-8,
+      'weight_decay': 0.0,
+      'clip_norm': 1.0,
+    }
+  )
+
+  # --- Evaluation, files -----------------------------------------------------------------------
+  config.eval = ml_collections.ConfigDict(
+    {
+      'problems': 256,  # test problems, the first of the split
+      'samples': 16,  # a problem
+      'prompts': 64,  # problems a batch
+      'seed': 1,
+    }
+  )
+  config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
+  config.samples_every = 10  # steps between responses written to samples.jsonl
+  return config
+
+
+def _control() -> ml_collections.ConfigDict:
+  """What each kind of controller needs beside its initial value."""
+  bounds = {'low': 1e-3, 'high': 10.0}
+  return ml_collections.ConfigDict(
+    {
+      'schedule': {
+        'name': 'cosine_decay_schedule',
+        'arguments': {'decay_steps': 100},
+      },  # any schedule of optax
+      'target_entropy': {'target': 0.5, 'learning_rate': 0.05, **bounds},  # nats per token
+      'target_kl': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # nats per response
+    }
+  )

@@ -1,0 +1,83 @@
+"""Pictures of runs, in one style that also reads without colour: a marker for every series."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+
+Rows = Sequence[Mapping[str, Any]]
+
+# Okabe-Ito colours: distinct in the common kinds of colour blindness, and dark to light in print.
+STYLES = (
+  ('#0072B2', 'o', '-'),
+  ('#D55E00', 's', '--'),
+  ('#009E73', '^', '-.'),
+  ('#CC79A7', 'D', ':'),
+)
+
+
+def learning_curve(axes: 'Axes', runs: Mapping[str, Rows], metric: str, label: str) -> None:
+  """`metric` over steps for each run, smoothed over about a twentieth of the run."""
+  for (name, rows), (colour, marker, line) in zip(runs.items(), STYLES, strict=False):
+    points = [(row['step'], row[metric]) for row in rows if row.get(metric) is not None]
+    if points:
+      steps, values = np.array(points).T
+      axes.plot(
+        steps,
+        _smooth(values, max(1, len(values) // 20)),
+        line,
+        color=colour,
+        marker=marker,
+        markevery=max(1, len(values) // 8),
+        label=name,
+      )
+  axes.set_xlabel('step')
+  axes.set_ylabel(label)
+  axes.grid(alpha=0.3)
+
+
+def plane(axes: 'Axes', rows: Rows, x: str, y: str) -> None:
+  """One marker a row in the plane of two columns: accuracy against coverage, say."""
+  for row, (colour, marker, _) in zip(rows, STYLES, strict=False):
+    axes.scatter(row[x], row[y], s=90, color=colour, marker=marker, zorder=3)
+    axes.annotate(
+      row['name'], (row[x], row[y]), xytext=(8, 6), textcoords='offset points', fontsize=9
+    )
+  axes.set(xlabel=x, ylabel=y, xlim=(0, None), ylim=(0, None))
+  axes.margins(0.25)
+  axes.grid(alpha=0.3)
+
+
+def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples: int) -> None:
+  """The quickstart's figure: learning curves and the accuracy-coverage plane, as a PNG."""
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  figure, axes = plt.subplots(2, 3, figsize=(13, 7.2), layout='constrained')
+  curves = {
+    'success': 'accuracy of the samples',
+    'distinct': 'different solutions in a group',
+    'entropy': 'entropy, nats per token',
+    'kl': 'KL to the start, nats per response',
+    'kappa': 'temperature alpha + beta',
+  }
+  for place, (metric, label) in zip(axes.flat, curves.items(), strict=False):
+    learning_curve(place, runs, metric, label)
+  axes.flat[0].legend()
+  plane(axes.flat[5], rows, 'pass@1', f'coverage@{samples}')
+  figure.savefig(path, dpi=120)
+  plt.close(figure)
+
+
+def _smooth(values: np.ndarray, width: int) -> np.ndarray:
+  """Running mean over the last `width` values (fewer at the start)."""
+  total = np.cumsum(np.concatenate([[0.0], values]))
+  ends = np.arange(1, len(values) + 1)
+  starts = np.maximum(ends - width, 0)
+  return (total[ends] - total[starts]) / (ends - starts)

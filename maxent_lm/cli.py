@@ -1,0 +1,88 @@
+"""How every script starts: flags, one-sentence errors, the compilation cache.
+
+`python experiments/X.py --config=configs/Y.py[:arg] --workdir=DIR --config.key=value`
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Generator, Sequence
+
+import jax
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import maxent_lm
+
+Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
+
+
+def run(main: Main) -> None:
+  """Defines --config and --workdir, parses the command line and calls `main(config, workdir)`."""
+  config = config_flags.DEFINE_config_file('config', None, 'Experiment.', lock_config=True)
+  workdir = flags.DEFINE_string(
+    'workdir', None, 'Folder of this run; made if missing.', required=True
+  )
+  flags.mark_flag_as_required('config')
+  prepare()
+
+  def start(_: Sequence[str]) -> None:
+    main(config.value, pathlib.Path(workdir.value))
+
+  app.run(start, flags_parser=_parse)
+
+
+def prepare() -> None:
+  """What every script wants: configs/ importable, a compilation cache, only warnings logged.
+
+  Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax.
+  """
+  # configs/ lies beside the package and its files import each other.
+  sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
+  os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')  # it misses torch, loudly
+  logging.set_verbosity(logging.WARNING)  # orbax tells every file it writes
+  default = pathlib.Path.home() / '.cache' / 'maxent_lm' / 'jax'
+  folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default))
+  jax.config.update('jax_compilation_cache_dir', folder)
+
+
+@contextlib.contextmanager
+def user_errors() -> Generator[None, None, None]:
+  """Turns the errors of wrong input into one line on stderr and exit status 1.
+
+  Wrap the building of a run, not the run itself: a ValueError in the middle of training is a bug
+  and keeps its traceback. MAXENT_LM_TRACEBACK=1 keeps it here too.
+  """
+  try:
+    yield
+  except (ValueError, TypeError, OSError) as error:
+    if os.environ.get('MAXENT_LM_TRACEBACK'):
+      raise
+    sys.exit(f'error: {" ".join(str(error).split())}')
+
+
+def _parse(argv: Sequence[str]) -> Sequence[str]:
+  """absl's parsing, with unknown config keys and bad config files told in one sentence."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    sys.exit(f'error: {_flat(error)}')
+  except (AttributeError, KeyError) as error:
+    sys.exit(f'error: unknown config key {_key(argv, error)}: {_flat(error)}')
+  except (OSError, TypeError, ValueError) as error:
+    sys.exit(f'error: {_flat(error)}')
+
+
+def _key(argv: Sequence[str], error: Exception) -> str:
+  """The --config.… argument that the error is about, as the user typed it."""
+  wrong = re.search(r'"?(?:instead of )?"(\w+)"\?|^[\'"]+(\w+)', str(error))
+  name = next((group for group in wrong.groups() if group), '') if wrong else ''
+  typed = [a.split('=')[0] for a in argv if a.startswith('--config.')]
+  return next((argument for argument in typed if name and name in argument), ', '.join(typed))
+
+
+def _flat(error: Exception) -> str:
+  return ' '.join(str(error).replace('\\n', ' ').strip('"\'').split())

@@ -1,0 +1,108 @@
+"""Rollouts: prefill every prompt once, then decode its whole group with a KV cache, in one jit.
+
+Shapes: N prompts, P prompt columns (left-padded), G samples a prompt, B = N G rows (the rows of a
+group are adjacent), R response columns.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from maxent_lm.lm import cache as kv
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.scores import next_token_logits
+from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.types import Array, Params
+
+
+class Rollout(NamedTuple):
+  """What was sampled.
+
+  Attributes:
+    tokens: [B, R] int32, the response with its EOS; EOS repeated after the end.
+    length: [B] int32, response tokens including EOS.
+    finished: [B] bool, True if the response ended with EOS, False if it was cut at R tokens.
+    logp: [B, R] log-probability (nats) under the distribution sampled from; 0 after the end.
+    entropy: [B, R] entropy (nats) of the policy, at temperature 1; 0 after the end.
+  """
+
+  tokens: Array
+  length: Array
+  finished: Array
+  logp: Array
+  entropy: Array
+
+
+class _Loop(NamedTuple):
+  step: Array
+  cache: kv.Cache
+  done: Array
+  rollout: Rollout
+
+
+Generate = Callable[[Params, Array, Array, Array], Rollout]
+
+
+def make_generate(
+  lm: LM, *, sampling: Sampling, group_size: int, max_new_tokens: int, eos_id: int
+) -> Generate:
+  """Builds `generate(params, prompts [N, P], valid [N, P], key) -> Rollout` of N G rows.
+
+  Every row draws from its own stream fold_in(fold_in(key, row), step), so a row's sample does not
+  depend on which other rows are in the batch. Decoding stops as soon as every row has ended.
+  """
+
+  def sample(hidden: Array, head: Array, keys: Array, step: Array) -> tuple[Array, Array, Array]:
+    logits = next_token_logits(hidden, head)
+    policy = jax.nn.log_softmax(logits)
+    entropy = -jnp.sum(jnp.exp(policy) * policy, axis=-1)
+    behaviour = sampling.log_probs(logits)
+    uniform = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, step)))(keys)
+    token = draw(behaviour, uniform)
+    return token, jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0], entropy
+
+  def record(loop: _Loop, token: Array, logp: Array, entropy: Array) -> _Loop:
+    old, t, live = loop.rollout, loop.step, ~loop.done
+    ended = live & (token == eos_id)
+    rollout = Rollout(
+      tokens=old.tokens.at[:, t].set(jnp.where(live, token, eos_id)),
+      length=old.length + live,
+      finished=old.finished | ended,
+      logp=old.logp.at[:, t].set(jnp.where(live, logp, 0.0)),
+      entropy=old.entropy.at[:, t].set(jnp.where(live, entropy, 0.0)),
+    )
+    return loop._replace(step=t + 1, done=loop.done | ended, rollout=rollout)
+
+  def unfinished(loop: _Loop) -> Array:
+    return (loop.step < max_new_tokens) & ~jnp.all(loop.done)
+
+  def generate(params: Params, prompts: Array, valid: Array, key: Array) -> Rollout:
+    head = lm.head(params)
+    hidden, cache = lm.prefill(params, prompts, valid, prompts.shape[1] + max_new_tokens)
+    hidden, cache = jnp.repeat(hidden, group_size, axis=0), kv.repeat(cache, group_size)
+    rows = hidden.shape[0]
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+
+    def body(loop: _Loop) -> _Loop:
+      last = loop.rollout.tokens[:, loop.step - 1]
+      hidden, cache = lm.decode(params, last, loop.cache)
+      return record(loop._replace(cache=cache), *sample(hidden, head, keys, loop.step))
+
+    start = _Loop(jnp.int32(0), cache, jnp.zeros(rows, bool), _empty(rows, max_new_tokens, eos_id))
+    start = record(start, *sample(hidden, head, keys, start.step))
+    return jax.lax.while_loop(unfinished, body, start).rollout
+
+  return jax.jit(generate)
+
+
+def _empty(rows: int, max_new_tokens: int, eos_id: int) -> Rollout:
+  zeros = jnp.zeros((rows, max_new_tokens), jnp.float32)
+  return Rollout(
+    tokens=jnp.full((rows, max_new_tokens), eos_id, jnp.int32),
+    length=jnp.zeros(rows, jnp.int32),
+    finished=jnp.zeros(rows, bool),
+    logp=zeros,
+    entropy=zeros,
+  )

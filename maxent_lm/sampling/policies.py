@@ -1,0 +1,65 @@
+"""How logits become the distribution that is sampled from.
+
+Shapes: B rows, V vocabulary. These knobs change the behaviour only: the policy that the objectives
+speak of is always softmax(logits). The behaviour's log-probability is what a rollout records.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from maxent_lm.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """Temperature, then top-k, then top-p (nucleus) [Holtzman et al. 2020].
+
+  Attributes:
+    temperature: divides the logits; 0 is greedy.
+    top_k: keep the k largest logits; 0 keeps all.
+    top_p: keep the smallest set of tokens whose mass reaches p; 1 keeps all. Anything below full
+      support leaves actions that no objective constrains: it is a choice, not a speed-up.
+  """
+
+  temperature: float = 1.0
+  top_k: int = 0
+  top_p: float = 1.0
+
+  def __post_init__(self) -> None:
+    if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+      raise ValueError(
+        f'sampling needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1, but got {self}'
+      )
+
+  def log_probs(self, logits: Array) -> Array:
+    """[B, V] log-probabilities of the behaviour; -inf for tokens that are never drawn."""
+    if self.temperature == 0:
+      greedy = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
+      return jnp.where(greedy, 0.0, -jnp.inf)
+    logits = logits / self.temperature
+    if 0 < self.top_k < logits.shape[-1]:
+      kth = jax.lax.top_k(logits, self.top_k)[0][:, -1:]
+      logits = jnp.where(logits >= kth, logits, -jnp.inf)
+    if self.top_p < 1:
+      logits = jnp.where(self._nucleus(logits), logits, -jnp.inf)
+    return jax.nn.log_softmax(logits)
+
+  def _nucleus(self, logits: Array) -> Array:
+    """[B, V] bool: tokens before which, in order of probability, less than top_p has been seen."""
+    order = jnp.argsort(-logits, axis=-1)
+    probs = jnp.take_along_axis(jax.nn.softmax(logits), order, axis=-1)
+    kept = jnp.cumsum(probs, axis=-1) - probs < self.top_p
+    return jnp.take_along_axis(kept, jnp.argsort(order, axis=-1), axis=-1)
+
+
+def draw(log_probs: Array, uniform: Array) -> Array:
+  """Inverse-CDF sampling: [B] tokens from [B, V] log-probabilities and [B] numbers in [0, 1).
+
+  One random number a row; drawing Gumbel noise for the whole vocabulary costs more than a decoding
+  step of a small model. Tokens of probability zero are never drawn.
+  """
+  cdf = jnp.cumsum(jnp.exp(log_probs), axis=-1)
+  below = cdf <= uniform[:, None] * cdf[:, -1:]
+  return jnp.sum(below, axis=-1, dtype=jnp.int32)

@@ -1,0 +1,90 @@
+"""Orbax checkpoints of a `TrainState`, one item per concern, and restoring them bit for bit."""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint import options as ocp_options
+
+from maxent_lm.train.state import TrainState
+from maxent_lm.types import Params
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+  """Composite items; the temperature and the key are readable without touching the weights."""
+  items = {
+    'params': state.params,
+    'optimizer': state.opt_state,
+    'temperature': {'alpha': state.alpha, 'beta': state.beta},
+    'progress': {'step': state.step, 'key': state.key},
+  }
+  return items if state.target is None else items | {'target': state.target}
+
+
+class Checkpointer:
+  """Saves in the background, keeps the newest `keep` steps; only committed steps are ever seen."""
+
+  def __init__(self, folder: pathlib.Path | str, *, every: int, keep: int) -> None:
+    options = ocp.CheckpointManagerOptions(
+      save_decision_policy=checkpoint_managers.FixedIntervalPolicy(every),
+      preservation_policy=checkpoint_managers.LatestN(keep),
+      enable_async_checkpointing=True,
+      file_options=ocp_options.FileOptions(),
+      async_options=ocp_options.AsyncOptions(timeout_secs=3600),
+      atomicity_options=ocp_options.AtomicityOptions(mode=ocp_options.AtomicityMode.COMMIT_FILE),
+    )
+    self._manager = ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
+
+  def latest(self) -> int | None:
+    """The newest committed step, or None."""
+    return self._manager.latest_step()
+
+  def save(self, state: TrainState, *, force: bool = False) -> None:
+    """Saves if the step is due (`force`: in any case); returns while the writing goes on."""
+    step = int(state.step)
+    if step != self._manager.latest_step():
+      items = {name: ocp.args.StandardSave(item) for name, item in _items(state).items()}
+      self._manager.save(step, args=ocp.args.Composite(**items), force=force)
+
+  def restore(self, like: TrainState, step: int | None = None) -> TrainState:
+    """The state of `step` (default: the newest), with the structure and sharding of `like`.
+
+    Raises:
+      FileNotFoundError: there is no checkpoint.
+      ValueError: the stored tree differs from `like` (another model, optimiser or target rule).
+    """
+    step = self._step(step)
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like))
+    items = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
+    stored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    return TrainState(
+      step=stored['progress']['step'],
+      params=stored['params'],
+      target=stored['target'] if like.target is not None else None,
+      opt_state=stored['optimizer'],
+      alpha=stored['temperature']['alpha'],
+      beta=stored['temperature']['beta'],
+      key=stored['progress']['key'],
+    )
+
+  def restore_params(self, like: Params, step: int | None = None) -> Params:
+    """The policy's parameters alone."""
+    args = ocp.args.Composite(params=ocp.args.StandardRestore(like))
+    return self._manager.restore(self._step(step), args=args)['params']
+
+  def wait(self) -> None:
+    """Blocks until everything saved so far is on disk; raises what went wrong in the background."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits, then releases the threads."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+  def _step(self, step: int | None) -> int:
+    step = self.latest() if step is None else step
+    if step is None:
+      raise FileNotFoundError(f'{self._manager.directory} holds no committed checkpoint')
+    return step

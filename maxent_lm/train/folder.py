@@ -1,0 +1,71 @@
+"""The run folder: what a run was started with, so that it can be read and resumed years later.
+
+config.json      the resolved config          start/      the policy before the first step
+versions.json    packages, device, commit     model/      the policy after the last step
+metrics.jsonl    one line a step              checkpoints/
+samples.jsonl    responses to read            tensorboard/
+"""
+
+import json
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import jax
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
+
+
+def record(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+  """Writes `config.json` and `versions.json`."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  write_json(workdir / 'config.json', config)
+  write_json(workdir / 'versions.json', versions())
+
+
+def versions() -> dict[str, Any]:
+  """Python, packages, device, command and git commit (with '+changes' if the tree is dirty)."""
+  return {
+    'command': ' '.join(sys.argv),
+    'commit': commit(),
+    'python': platform.python_version(),
+    'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    **{package: metadata.version(package) for package in PACKAGES},
+  }
+
+
+def commit() -> str:
+  """The git commit of the source tree, or 'unknown' outside a checkout."""
+  root = pathlib.Path(__file__).parents[2]
+
+  def git(*arguments: str) -> str:
+    command = ['git', '-C', str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+  try:
+    return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+  except (OSError, subprocess.CalledProcessError):
+    return 'unknown'
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes through a temporary file, so that a reader never sees half of it."""
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(json.dumps(value, indent=2) + '\n')
+  temporary.replace(path)
+
+
+def make_once(folder: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
+  """Calls `write(temporary folder)` and moves it to `folder`, unless `folder` exists already."""
+  if folder.exists():
+    return
+  temporary = folder.with_name(f'{folder.name}.partial')
+  shutil.rmtree(temporary, ignore_errors=True)
+  temporary.mkdir(parents=True)
+  write(temporary)
+  temporary.replace(folder)

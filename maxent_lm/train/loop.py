@@ -1,0 +1,77 @@
+"""The loop: collect a batch, dispatch an update, look at the numbers of the step before."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from maxent_lm.train.checkpoint import Checkpointer
+from maxent_lm.train.collect import Collected
+from maxent_lm.train.metrics import MetricsWriter, Progress
+from maxent_lm.train.state import TrainState
+from maxent_lm.train.step import Update
+from maxent_lm.types import Params
+
+Collect = Callable[[int, TrainState], Collected]
+Recorder = Callable[[int, dict[str, Any]], None]
+
+
+def train(
+  state: TrainState,
+  *,
+  steps: int,
+  collect: Collect,
+  update: Update,
+  reference: Params | None,
+  checkpointer: Checkpointer,
+  workdir: pathlib.Path,
+  name: str,
+  samples_every: int,
+) -> TrainState:
+  """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
+
+  Metrics of a step are fetched only after the next step has been dispatched, so the device never
+  waits for the host's bookkeeping.
+  """
+  start = int(state.step)
+  with _recorder(workdir, name, start=start, steps=steps) as record:
+    pending = None
+    for step in range(start, steps):
+      collected = collect(step, state)
+      state, metrics = update(state, reference, collected.batch)
+      if pending is not None:
+        record(*pending)
+      pending = (step, {**collected.metrics, **metrics})
+      if step % samples_every == 0 or step == steps - 1:
+        write_samples(workdir / 'samples.jsonl', step, collected.samples)
+      checkpointer.save(state)
+    if pending is not None:
+      record(*pending)
+  checkpointer.save(state, force=True)
+  checkpointer.wait()
+  return state
+
+
+@contextlib.contextmanager
+def _recorder(
+  workdir: pathlib.Path, name: str, *, start: int, steps: int
+) -> Generator[Recorder, None, None]:
+  writer = MetricsWriter(workdir, start=start)
+  progress = Progress(name, start=start, steps=steps)
+  try:
+
+    def record(step: int, metrics: dict[str, Any]) -> None:
+      progress.update(writer.write(step, metrics))
+
+    yield record
+  finally:
+    progress.close()
+    writer.close()
+
+
+def write_samples(path: pathlib.Path, step: int, samples: list[dict[str, Any]]) -> None:
+  """Appends a few problems with their responses, for people to read."""
+  with path.open('a') as file:
+    for sample in samples:
+      file.write(json.dumps({'step': step, **sample}, ensure_ascii=False) + '\n')

@@ -1,0 +1,76 @@
+"""Where numbers go: `metrics.jsonl` is the truth; TensorBoard files and a progress bar show it."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tqdm
+
+
+class MetricsWriter:
+  """One JSON object a step, `{"step": ..., name: number}`; non-finite numbers become null.
+
+  Opening a folder that already holds metrics drops the lines from `start` on (and a torn last
+  line), so that a resumed run has each step once.
+  """
+
+  def __init__(self, folder: pathlib.Path, *, start: int) -> None:
+    from tensorboardX import SummaryWriter  # 0.3 s and protobuf; not needed to read a run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'metrics.jsonl'
+    kept = [row for row in read_metrics(path) if row['step'] < start]
+    path.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+    self._file = path.open('a')
+    self._board = SummaryWriter(str(folder / 'tensorboard'), purge_step=start)
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Appends one line; returns the numbers as floats (this waits for the device)."""
+    row = {name: float(np.asarray(value)) for name, value in metrics.items()}
+    known = {name: value if math.isfinite(value) else None for name, value in row.items()}
+    self._file.write(json.dumps({'step': step, **known}) + '\n')
+    self._file.flush()
+    for name, value in row.items():
+      self._board.add_scalar(name, value, step)
+    return row
+
+  def close(self) -> None:
+    """Flushes both files."""
+    self._file.close()
+    self._board.close()
+
+
+def read_metrics(path: pathlib.Path | str) -> list[dict[str, Any]]:
+  """The rows of a `metrics.jsonl`, in order; a torn last line (a killed run) is left out."""
+  path = pathlib.Path(path)
+  rows = []
+  for line in path.read_text().splitlines() if path.exists() else ():
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      break
+  return rows
+
+
+class Progress:
+  """A bar with rate, remaining time and the numbers of the newest finished step."""
+
+  SHOWN = ('reward', 'success', 'loss', 'entropy', 'kl', 'alpha', 'beta')
+
+  def __init__(self, name: str, *, start: int, steps: int) -> None:
+    self._bar = tqdm.tqdm(
+      desc=name, initial=start, total=steps, unit='step', dynamic_ncols=True, mininterval=1.0
+    )
+
+  def update(self, row: Mapping[str, float]) -> None:
+    """One step further."""
+    shown = {name: f'{row[name]:.3g}' for name in self.SHOWN if name in row}
+    self._bar.set_postfix(shown, refresh=False)
+    self._bar.update()
+
+  def close(self) -> None:
+    """Leaves the finished bar on the screen."""
+    self._bar.close()

@@ -1,0 +1,145 @@
+"""Rollouts against the scorer: what was recorded while sampling is what training will see."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maxent_lm.data import pad_prompts
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.scores import make_scorer
+from maxent_lm.sampling.generate import make_generate
+from maxent_lm.sampling.policies import Sampling
+
+EOS = 1
+CONFIG = LMConfig(
+  family='qwen3',
+  vocab_size=13,
+  d_model=32,
+  num_layers=2,
+  num_heads=4,
+  num_kv_heads=2,
+  head_dim=8,
+  d_ff=48,
+  max_length=64,
+  tied=False,
+)
+PROMPTS = [[5, 6, 7], [3], [8, 9, 2, 4, 10]]
+
+
+@pytest.fixture(scope='module')
+def policy():
+  lm = LM(CONFIG)
+  params = lm.init(0)
+  # Sharper than at initialisation, so that distributions differ between states.
+  return lm, jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params)
+
+
+def generate(policy, prompts=PROMPTS, *, group_size=4, columns=8, seed=0, sampling=None):
+  lm, params = policy
+  run = make_generate(
+    lm,
+    sampling=sampling or Sampling(),
+    group_size=group_size,
+    max_new_tokens=10,
+    eos_id=EOS,
+  )
+  tokens, valid = pad_prompts(prompts, multiple=columns)
+  return jax.device_get(run(params, tokens, valid, jax.random.key(seed)))
+
+
+def right_padded(prompts, rollout, group_size):
+  rows = [
+    [*prompts[i // group_size], *rollout.tokens[i, : rollout.length[i]]]
+    for i in range(len(rollout.length))
+  ]
+  width = max(map(len, rows)) + 1
+  tokens = np.array([row + [0] * (width - len(row)) for row in rows], np.int32)
+  starts = [len(prompts[i // group_size]) for i in range(len(rows))]
+  return tokens, starts
+
+
+def test_recorded_log_probs_and_entropies_are_the_scorers(policy):
+  rollout = generate(policy)
+  tokens, starts = right_padded(PROMPTS, rollout, 4)
+  lm, params = policy
+  scores = make_scorer(lm, chunk=16)(params, tokens)
+  for row, (start, length) in enumerate(zip(starts, rollout.length, strict=True)):
+    here = slice(start, start + length)
+    np.testing.assert_allclose(rollout.logp[row, :length], scores.logp[row, here], atol=2e-5)
+    np.testing.assert_allclose(rollout.entropy[row, :length], scores.entropy[row, here], atol=2e-5)
+
+
+def test_the_end_of_a_response(policy):
+  rollout = generate(policy, group_size=16)
+  assert rollout.finished.any()
+  assert not rollout.finished.all()
+  for tokens, length, finished, logp, entropy in zip(*rollout[:1], *rollout[1:], strict=True):
+    assert (tokens[: length - 1] != EOS).all()
+    assert finished == (tokens[length - 1] == EOS)
+    assert finished or length == 10
+    assert (tokens[length:] == EOS).all()
+    assert (logp[length:] == 0).all()
+    assert (entropy[length:] == 0).all()
+
+
+def test_rows_do_not_depend_on_their_neighbours_or_on_padding(policy):
+  alone = generate(policy, PROMPTS[:1], columns=4)
+  among = generate(policy, PROMPTS, columns=16)
+  np.testing.assert_array_equal(alone.tokens, among.tokens[:4])
+  np.testing.assert_allclose(alone.logp, among.logp[:4], atol=1e-5)
+
+
+def test_same_key_same_samples_and_another_key_others(policy):
+  np.testing.assert_array_equal(generate(policy).tokens, generate(policy).tokens)
+  assert (generate(policy).tokens != generate(policy, seed=1).tokens).any()
+
+
+def test_the_behaviours_log_prob_is_recorded_not_the_policys(policy):
+  sampling = Sampling(temperature=0.5, top_k=3)
+  rollout = generate(policy, sampling=sampling)
+  tokens, starts = right_padded(PROMPTS, rollout, 4)
+  lm, params = policy
+  logits = lm.logits(params, jnp.asarray(tokens))
+  for row, (start, length) in enumerate(zip(starts, rollout.length, strict=True)):
+    behaviour = sampling.log_probs(logits[row, start - 1 : start + length - 1])
+    expected = behaviour[np.arange(length), tokens[row, start : start + length]]
+    np.testing.assert_allclose(rollout.logp[row, :length], expected, atol=5e-5)
+    assert np.isfinite(expected).all()
+
+
+def test_first_tokens_follow_the_models_distribution(policy):
+  lm, params = policy
+  rollout = generate(policy, PROMPTS[:1], group_size=4096)
+  counts = np.bincount(rollout.tokens[:, 0], minlength=13)
+  probs = np.asarray(jax.nn.softmax(lm.logits(params, jnp.array([PROMPTS[0]]))[0, -1]))
+  chi_square = ((counts - 4096 * probs) ** 2 / (4096 * probs)).sum()
+  assert chi_square < 32.9  # 99.9% point of chi square with 12 degrees of freedom
+
+
+def test_greedy_is_the_argmax_at_every_step(policy):
+  rollout = generate(policy, group_size=1, sampling=Sampling(temperature=0.0))
+  tokens, starts = right_padded(PROMPTS, rollout, 1)
+  lm, params = policy
+  best = np.argmax(lm.logits(params, jnp.asarray(tokens)), axis=-1)
+  for row, (start, length) in enumerate(zip(starts, rollout.length, strict=True)):
+    np.testing.assert_array_equal(
+      tokens[row, start : start + length], best[row, start - 1 : start + length - 1]
+    )
+
+
+def test_decoding_stops_when_every_row_has_ended(policy):
+  lm, params = policy
+  steps = []
+
+  class CountingLM(LM):
+    def decode(self, params, token, cache):
+      jax.debug.callback(lambda length: steps.append(int(length)), cache.length)
+      return super().decode(params, token, cache)
+
+  rollout = generate((CountingLM(CONFIG), params), PROMPTS[:1], group_size=2)
+  jax.effects_barrier()
+  assert rollout.length.max() < 10, 'choose a seed whose rows end early, or this shows nothing'
+  # The first token comes from the prefill, every other from one decoding step.
+  assert len(steps) == rollout.length.max() - 1

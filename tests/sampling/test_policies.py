@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maxent_lm.sampling.policies import Sampling, draw
+
+
+@pytest.fixture
+def logits():
+  return jnp.asarray(np.random.default_rng(0).normal(size=(4, 9)) * 2, jnp.float32)
+
+
+def test_without_knobs_the_behaviour_is_the_policy(logits):
+  np.testing.assert_array_equal(Sampling().log_probs(logits), jax.nn.log_softmax(logits))
+
+
+def test_temperature_divides_logits_and_zero_is_greedy(logits):
+  np.testing.assert_allclose(
+    Sampling(temperature=0.5).log_probs(logits), jax.nn.log_softmax(2 * logits), rtol=1e-6
+  )
+  greedy = np.exp(Sampling(temperature=0.0).log_probs(logits))
+  np.testing.assert_array_equal(greedy, np.eye(9)[np.argmax(logits, axis=1)])
+
+
+def test_top_k_keeps_the_k_largest_and_renormalises(logits):
+  probs = np.exp(Sampling(top_k=3).log_probs(logits))
+  np.testing.assert_array_equal((probs > 0).sum(axis=1), 3)
+  np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-6)
+  largest = np.sort(np.argsort(-np.asarray(logits), axis=1)[:, :3])
+  np.testing.assert_array_equal(np.sort(np.argsort(-probs, axis=1)[:, :3]), largest)
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p(logits):
+  probs = np.asarray(jax.nn.softmax(logits))
+  kept = np.exp(Sampling(top_p=0.7).log_probs(logits)) > 0
+  for row, mask in zip(probs, kept, strict=True):
+    assert row[mask].sum() >= 0.7
+    assert row[mask].sum() - row[mask].min() < 0.7
+    assert mask.all() or row[mask].min() >= row[~mask].max()
+
+
+def test_drawing_with_equally_spaced_numbers_gives_the_probabilities():
+  probs = np.array([0.5, 0.0, 0.25, 0.125, 0.0, 0.125], np.float32)
+  uniform = (jnp.arange(1024) + 0.5) / 1024
+  rows = jnp.tile(jnp.log(probs)[None, :], (1024, 1))
+  counts = np.bincount(draw(rows, uniform), minlength=6)
+  np.testing.assert_array_equal(counts, probs * 1024)
+
+
+def test_drawing_at_the_ends_of_the_unit_interval_stays_in_the_support():
+  log_probs = jnp.log(jnp.array([[0.0, 0.3, 0.7, 0.0]] * 2))
+  largest = 1 - 2**-23  # the largest number that jax.random.uniform gives
+  np.testing.assert_array_equal(draw(log_probs, jnp.array([0.0, largest])), [1, 2])
+
+
+@pytest.mark.parametrize('wrong', [{'temperature': -1.0}, {'top_k': -1}, {'top_p': 0.0}])
+def test_impossible_knobs_are_refused(wrong):
+  with pytest.raises(ValueError, match='sampling needs'):
+    Sampling(**wrong)

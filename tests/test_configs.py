@@ -1,0 +1,203 @@
+"""Every config builds a run and takes a real step; wrong ones are told in one sentence."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from tiny_runs import tiny_config
+
+from configs import base, gsm8k, stories
+from maxent_lm import build, cli
+from maxent_lm.lm import pretrained
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.tokenizer import byte_tokenizer
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope='session')
+def model_folder(tmp_path_factory):
+  """A random byte-level model: a Hugging Face folder as users bring one."""
+  folder = tmp_path_factory.mktemp('model')
+  tokenizer = byte_tokenizer()
+  config = LMConfig(
+    vocab_size=len(tokenizer),
+    d_model=16,
+    num_layers=1,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=8,
+    d_ff=16,
+    max_length=640,
+  )
+  pretrained.save(folder, config, LM(config).init(0))
+  tokenizer.save_pretrained(str(folder))
+  return folder
+
+
+@pytest.fixture
+def gsm8k_folder(tmp_path):
+  rows = [
+    {'question': f'Tom has {n} apples and eats one. How many?', 'answer': f'{n}-1.\n#### {n - 1}'}
+    for n in range(2, 20)
+  ]
+  for split in ('train', 'test'):
+    lines = ''.join(json.dumps(row) + '\n' for row in rows)
+    (tmp_path / f'{split}.jsonl').write_text(lines)
+  return tmp_path
+
+
+def shrink(config):
+  config.steps = 1
+  config.mesh.data = 1
+  config.batch.update(prompts=2, group_size=2, max_new_tokens=4)
+  config.eval.update(problems=2, samples=2, prompts=2)
+  return config
+
+
+def one_step(config, workdir):
+  run = build.rollout_run(config, workdir)
+  state = run.train()
+  assert state.step == 1
+  row = build.make_evaluation(config, run.policy)(state.params, run.reference)
+  assert all(np.isfinite(value) for value in row.values())
+  return row
+
+
+@pytest.mark.parametrize('variant', ['soft_q', 'vargrad', 'grpo'])
+def test_countdown_variants(variant, tmp_path):
+  row = one_step(tiny_config(variant, steps=1), tmp_path / 'run')
+  assert {'pass@1', 'pass@4', 'coverage@4', 'distinct@4', 'entropy', 'kl'} <= row.keys()
+
+
+def test_pretrain(tmp_path):
+  state = build.demonstration_run(tiny_config('pretrain', steps=2), tmp_path / 'run').train()
+  assert state.step == 2
+
+
+def test_stories(model_folder, tmp_path):
+  config = shrink(stories.get_config())
+  config.init = str(model_folder)
+  config.tokenizer.stop_token = '<eos>'
+  config.batch.prompt_multiple = 448
+  one_step(config, tmp_path / 'run')
+
+
+def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
+  config = shrink(gsm8k.get_config())
+  config.init = str(model_folder)
+  config.gsm8k.update(data_dir=str(gsm8k_folder), cache_dir=str(tmp_path / 'cache'))
+  one_step(config, tmp_path / 'run')
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'sentence'),
+  [
+    ('algorithm', 'sac2', "config.algorithm='sac2' is unknown; choose one of grpo, imitation"),
+    ('task', 'coutdown', "config.task='coutdown' is unknown; choose one of countdown, gsm8k"),
+    ('reduction', 'mean', "config.reduction='mean' is unknown"),
+    ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
+    ('optimizer.decay', 'step', "config.optimizer.decay='step' is unknown"),
+    ('batch.truncation', 'drop', "config.batch.truncation='drop' is unknown"),
+    ('temperature.beta_control', 'dual', "config.temperature.beta_control='dual' is unknown"),
+    ('temperature.beta', -1.0, 'must not be negative'),
+    ('temperature.beta', 0.0, 'needs a temperature alpha \\+ beta above 0'),
+    ('reference', 'none', 'needs a reference'),
+    ('tokenizer.stop_token', '</s>', "'</s>' is not a token of this tokenizer"),
+    ('tokenizer.alphabet', '', 'config.init is empty'),
+    ('init', 'no/such/folder', 'no/such/folder'),
+    ('mesh.data', 9, 'does not fit 8 devices'),
+    ('model.head_dim', 7, 'head_dim'),
+    ('batch.max_prompt_tokens', 1, 'leaves none of the'),
+  ],
+)
+def test_wrong_values_are_told_before_anything_is_written(key, value, sentence, tmp_path):
+  config = tiny_config()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises((ValueError, OSError), match=sentence):
+    build.rollout_run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_damaged_model_folders_are_told(model_folder, tmp_path):
+  broken = tmp_path / 'broken'
+  broken.mkdir()
+  for path in model_folder.iterdir():
+    (broken / path.name).write_bytes(path.read_bytes())
+  (broken / 'model.safetensors').write_bytes(b'\x00' * 100)
+  config = tiny_config()
+  config.init = str(broken)
+  with pytest.raises(ValueError, match='model.safetensors'):
+    build.rollout_run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_tokenizer_that_does_not_fit_the_embedding_is_told(tmp_path):
+  folder = tmp_path / 'small'
+  config = LMConfig(
+    vocab_size=100,
+    d_model=8,
+    num_layers=1,
+    num_heads=1,
+    num_kv_heads=1,
+    head_dim=8,
+    d_ff=8,
+  )
+  pretrained.save(folder, config, LM(config).init(0))
+  byte_tokenizer().save_pretrained(str(folder))
+  config = tiny_config()
+  config.init = str(folder)
+  with pytest.raises(ValueError, match='ids up to 257 .* vocab_size 100'):
+    build.rollout_run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_an_empty_data_file_is_told(model_folder, gsm8k_folder, tmp_path):
+  (gsm8k_folder / 'train.jsonl').write_text('')
+  config = gsm8k.get_config()
+  config.mesh.data = 1
+  config.init = str(model_folder)
+  config.gsm8k.update(data_dir=str(gsm8k_folder), cache_dir=str(tmp_path / 'cache'))
+  with pytest.raises(ValueError, match='train.jsonl'):
+    build.rollout_run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_user_errors_become_one_line(capsys):
+  with pytest.raises(SystemExit) as stop, cli.user_errors():
+    raise ValueError('config.x is wrong;\n  mend it')
+  assert stop.value.code == 'error: config.x is wrong; mend it'
+
+
+def test_a_wrong_key_names_the_right_one(tmp_path):
+  ran = subprocess.run(
+    [
+      sys.executable,
+      'experiments/train.py',
+      '--config=configs/countdown.py',
+      f'--workdir={tmp_path / "run"}',
+      '--config.temperature.alhpa=1',
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert ran.returncode == 1
+  assert 'alpha' in ran.stderr
+  assert 'alhpa' in ran.stderr
+  assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_every_key_has_a_default_that_json_can_hold():
+  assert json.loads(json.dumps(base.get_config().to_dict()))
+
+
+def test_devices_are_simulated():
+  assert jax.device_count() == 8

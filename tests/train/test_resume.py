@@ -1,0 +1,75 @@
+"""A run that was stopped and started again is the run that was never stopped, bit for bit."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from tiny_runs import tiny_config
+
+from maxent_lm import build
+from maxent_lm.lm import pretrained
+from maxent_lm.train.metrics import read_metrics
+
+
+def leaves(state):
+  return jax.device_get(jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))))
+
+
+LEARNED = {
+  'temperature__alpha': 0.01,
+  'temperature__alpha_control': 'target_entropy',
+  'temperature__beta_control': 'target_kl',
+  'target__rule': 'polyak',
+  'checkpoint__every': 3,
+}
+
+
+@pytest.mark.parametrize('variant', ['soft_q', 'vargrad'])
+def test_resumed_is_uninterrupted(variant, tmp_path):
+  whole = build.rollout_run(tiny_config(variant, steps=6, **LEARNED), tmp_path / 'whole').train()
+  part = build.rollout_run(tiny_config(variant, steps=3, **LEARNED), tmp_path / 'part').train()
+  assert part.step == 3
+  part = build.rollout_run(tiny_config(variant, steps=6, **LEARNED), tmp_path / 'part').train()
+  for left, right in zip(leaves(whole), leaves(part), strict=True):
+    np.testing.assert_array_equal(left, right)
+  rows = [read_metrics(tmp_path / name / 'metrics.jsonl') for name in ('whole', 'part')]
+  assert rows[0] == rows[1]
+  assert [row['step'] for row in rows[0]] == list(range(6))
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+  first = build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()
+  again = build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()
+  for left, right in zip(leaves(first), leaves(again), strict=True):
+    np.testing.assert_array_equal(left, right)
+  assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 2
+
+
+def test_the_run_folder_tells_what_was_run(tmp_path):
+  workdir = tmp_path / 'run'
+  config = tiny_config(steps=2)
+  state = build.rollout_run(config, workdir).train()
+  assert json.loads((workdir / 'config.json').read_text()) == json.loads(
+    json.dumps(config.to_dict())
+  )
+  versions = json.loads((workdir / 'versions.json').read_text())
+  assert versions['jax'] == jax.__version__
+  assert 'commit' in versions
+  sample = json.loads((workdir / 'samples.jsonl').read_text().splitlines()[0])
+  assert {'step', 'prompt', 'response', 'reward', 'finished'} <= sample.keys()
+  exported = pretrained.load_params(workdir / 'model', pretrained.load_config(workdir / 'model'))
+  jax.tree.map(np.testing.assert_array_equal, exported, jax.device_get(state.params))
+  start = pretrained.load_params(workdir / 'start', pretrained.load_config(workdir / 'start'))
+  assert (np.asarray(start['head']) != exported['head']).any()
+
+
+def test_the_reference_stays_where_the_run_started(tmp_path):
+  """Resuming does not move the reference to the checkpoint."""
+  build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()
+  resumed = build.rollout_run(tiny_config(steps=4), tmp_path / 'run')
+  start = pretrained.load_params(
+    tmp_path / 'run' / 'start', pretrained.load_config(tmp_path / 'run' / 'start')
+  )
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(resumed.reference), start)
+  assert (np.asarray(resumed.state.params['head']) != start['head']).any()
