@@ -140,7 +140,8 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
   """Everything is built and checked before the first file is written."""
   parts = make_parts(config, policy)
   state = init_state(
-    policy.params,
+    # A copy: the state is donated to every update, the start stays as reference.
+    jax.tree.map(lambda x: x.copy(), policy.params),
     optimizer=parts.optimizer,
     alpha=parts.alpha,
     beta=parts.beta,
@@ -153,9 +154,8 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
   checkpointer = Checkpointer(
     workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep
   )
-  # The state is donated to every update, so the reference needs buffers of its own.
   keeps = choose('config.reference', config.reference, REFERENCE)
-  reference = jax.tree.map(lambda x: x.copy(), policy.params) if keeps else None
+  reference = policy.params if keeps else None
   if checkpointer.latest() is not None:
     state = checkpointer.restore(state)
   return Run(

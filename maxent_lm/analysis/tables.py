@@ -19,10 +19,6 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 def _cell(value: Any) -> str:
   if value is None:
     return ''
-  return (
-    f'{value:.3f}'
-    if isinstance(value, float) and abs(value) < 100
-    else f'{value:.0f}'
-    if (isinstance(value, float))
-    else str(value)
-  )
+  if not isinstance(value, float):
+    return str(value)
+  return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3f}'

@@ -102,7 +102,9 @@ class MLP(nnx.Module):
   def __call__(self, x: Array) -> Array:
     """[B, T, D] -> [B, T, D]."""
     gate, up, down = (p[...].astype(self.dtype) for p in (self.gate, self.up, self.down))
-    return (jax.nn.silu(x @ gate) * (x @ up)) @ down
+    # Tokens in one axis: on CPU the weight gradients of [B, T, D] inputs cost a quarter of a step.
+    flat = x.reshape(-1, x.shape[-1])
+    return ((jax.nn.silu(flat @ gate) * (flat @ up)) @ down).reshape(x.shape)
 
 
 class Block(nnx.Module):

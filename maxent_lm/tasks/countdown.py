@@ -35,6 +35,7 @@ from maxent_lm.tasks.expressions import Form, canonical, evaluate
 __all__ = ['ALPHABET', 'Countdown', 'Puzzle', 'canonical', 'evaluate', 'renderings', 'solve']
 
 ALPHABET = '0123456789+-*/()=,:'
+OPERATORS = '+-*/'
 SIZES = (2, 3, 4)
 
 Numbers = tuple[int, ...]
@@ -103,6 +104,15 @@ def _catalogue(size: int) -> _Catalogue:
   )
 
 
+@functools.cache
+def _texts(size: int, operators: str) -> tuple[tuple[str, ...], ...]:
+  """The catalogue's texts that use no other operators; empty for a form that has no such text."""
+  others = set(OPERATORS) - set(operators)
+  return tuple(
+    tuple(text for text in texts if others.isdisjoint(text)) for texts in _catalogue(size).texts
+  )
+
+
 # --- every solution of a number set ----------------------------------------------------------
 
 
@@ -161,13 +171,14 @@ class Countdown:
   """Every puzzle of some distinct numbers in 2..max_number and a target in 1..max_target.
 
   `num_numbers` says how many numbers, e.g. (3, 4). Kept are the puzzles with min_modes <= modes <=
-  max_modes (as in ModeBench: 3 or 4 numbers up to 12, 4 to 32 modes). The split goes by a hash of
-  the sorted numbers and the target (`take_split`), so no test puzzle is met in training. `seed`
-  sets the order of the problems, and with it which `size` of them are kept, and the order of the
-  numbers in the prompts.
+  max_modes (as in ModeBench: 3 or 4 numbers up to 12, 4 to 32 modes). With fewer `operators` the
+  task is easier; a response with another one is wrong. The split goes by a hash of the sorted
+  numbers and the target (`take_split`), so no test puzzle is met in training. `seed` sets the order
+  of the problems, and with it which `size` of them are kept, and the order of the numbers in the
+  prompts.
 
   Raises:
-    ValueError: an unknown split, numbers of an unknown size, or no puzzle is left.
+    ValueError: an unknown split or operator, numbers of an unknown size, or no puzzle is left.
   """
 
   def __init__(
@@ -179,46 +190,55 @@ class Countdown:
     max_target: int = 100,
     min_modes: int = 4,
     max_modes: int = 32,
+    operators: str = OPERATORS,
     test_fraction: float = 0.1,
     size: int | None = None,
     seed: int = 0,
   ) -> None:
     if not set(num_numbers) <= set(SIZES):
       raise ValueError(f'Countdown: num_numbers={tuple(num_numbers)} must be among {SIZES}.')
+    if not operators or not set(operators) <= set(OPERATORS):
+      raise ValueError(f'Countdown: operators={operators!r} must be some of {OPERATORS!r}.')
     sets = (
       numbers
       for count in sorted(set(num_numbers))
       for numbers in itertools.combinations(range(2, max_number + 1), count)
     )
-    puzzles = (
-      Puzzle(numbers, target)
+    self._operators, self._seed = operators, seed
+    self._forms = {
+      Puzzle(numbers, target): forms
       for numbers in sets
       for target, found in _solutions(numbers).items()
-      if target <= max_target and min_modes <= len(found) <= max_modes
-    )
-    named = {_name(puzzle): puzzle for puzzle in puzzles}
+      if target <= max_target
+      if min_modes <= len(forms := self._allowed(found, len(numbers))) <= max_modes
+    }
+    named = {_name(puzzle): puzzle for puzzle in self._forms}
     names = take_split(named, split=split, test_fraction=test_fraction, size=size, seed=seed)
     self._puzzles = [named[name] for name in names]
-    self._seed = seed
+
+  def _allowed(self, forms: Sequence[int], count: int) -> tuple[int, ...]:
+    texts = _texts(count, self._operators)
+    return tuple(form for form in forms if texts[form])
 
   def __len__(self) -> int:
     """Number of problems."""
     return len(self._puzzles)
 
   def __getitem__(self, index: int) -> Problem:
-    """The problem `index`; its answer is one mode, its data the `Puzzle`."""
+    """The problem `index`; its answer is one right text, its data the `Puzzle`."""
     puzzle = self._puzzles[index]
     name = _name(puzzle)
     order = sorted(puzzle.numbers, key=lambda n: stable_hash(f'{self._seed}:{name}:{n}'))
-    shape = _solutions(puzzle.numbers)[puzzle.target][0]
-    answer = _catalogue(len(order)).keys[shape].format(*puzzle.numbers)
-    return Problem(name, f'{",".join(map(str, order))}={puzzle.target}:', answer, puzzle)
+    texts = _texts(len(order), self._operators)[self._forms[puzzle][0]]
+    prompt = f'{",".join(map(str, order))}={puzzle.target}:'
+    return Problem(name, prompt, texts[0].format(*puzzle.numbers), puzzle)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the response is right, else 0."""
     found = expressions.analyse(response) if finished else None
-    numbers, target = problem.data
-    return float(found is not None and found.numbers == numbers and found.value == target)
+    if found is None or not (set(OPERATORS) - set(self._operators)).isdisjoint(response):
+      return 0.0
+    return float((found.numbers, found.value) == problem.data)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """Canonical key of the response, right or wrong."""
@@ -226,12 +246,11 @@ class Countdown:
 
   def modes(self, problem: Problem) -> int:
     """Number of canonical classes that reach the target."""
-    numbers, target = problem.data
-    return len(_solutions(numbers)[target])
+    return len(self._forms[problem.data])
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
     """A mode, uniformly, then one of its texts (`renderings`), uniformly."""
-    numbers, target = problem.data
-    solutions = _solutions(numbers)[target]
-    texts = _catalogue(len(numbers)).texts[solutions[int(rng.integers(len(solutions)))]]
-    return texts[int(rng.integers(len(texts)))].format(*numbers)
+    forms = self._forms[problem.data]
+    texts = _texts(len(problem.data.numbers), self._operators)
+    choices = texts[forms[int(rng.integers(len(forms)))]]
+    return choices[int(rng.integers(len(choices)))].format(*problem.data.numbers)

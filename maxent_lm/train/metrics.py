@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,7 +63,12 @@ class Progress:
 
   def __init__(self, name: str, *, start: int, steps: int) -> None:
     self._bar = tqdm.tqdm(
-      desc=name, initial=start, total=steps, unit='step', dynamic_ncols=True, mininterval=1.0
+      desc=name,
+      initial=start,
+      total=steps,
+      unit='step',
+      dynamic_ncols=True,
+      mininterval=0.5 if sys.stderr.isatty() else 30.0,  # a log file wants few lines
     )
 
   def update(self, row: Mapping[str, float]) -> None:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maxent_lm.tasks import TASKS, find_task
 from maxent_lm.tasks.base import Subset, batch_indices, stable_hash, take_split
 from maxent_lm.tasks.countdown import Countdown
 
@@ -86,12 +85,6 @@ def test_errors_say_what_is_known():
     take_split(['a'], split='dev', test_fraction=0.1, size=None, seed=0)
   with pytest.raises(ValueError, match="'test' has no problems"):
     take_split(['a'], split='test', test_fraction=0.0, size=None, seed=0)
-  with pytest.raises(ValueError, match="unknown task 'chess': choose one of countdown, gsm8k, sto"):
-    find_task('chess')
-
-
-def test_the_table_names_every_task():
-  assert find_task('countdown') is TASKS['countdown'] is Countdown
 
 
 def test_a_subset_is_the_task_at_its_indices():

@@ -173,7 +173,26 @@ def test_the_limits_hold():
     )
 
 
+def test_fewer_operators():
+  task = Countdown(split='train', num_numbers=(3,), operators='+-*', min_modes=1, test_fraction=0.0)
+  whole = Countdown(split='train', num_numbers=(3,), min_modes=1, test_fraction=0.0)
+  full = {whole[i].id: whole[i] for i in range(len(whole))}
+  rng = np.random.default_rng(0)
+  assert 0 < len(task) < len(whole)
+  for problem in (task[i] for i in range(len(task))):
+    texts = renderings(*problem.data)
+    left = {mode for mode, ts in texts.items() if any('/' not in t for t in ts)}
+    assert task.modes(problem) == len(left) <= whole.modes(full[problem.id])
+    assert '/' not in task.demonstration(problem, rng)
+    assert task.reward(problem, problem.answer, True) == 1
+    for text in (t for ts in texts.values() for t in ts):
+      assert task.reward(problem, text, True) == ('/' not in text)
+      assert whole.reward(full[problem.id], text, True) == 1
+
+
 def test_errors():
+  with pytest.raises(ValueError, match="operators='\\+%' must be some of"):
+    Countdown(split='train', operators='+%')
   with pytest.raises(ValueError, match="unknown split 'dev'"):
     Countdown(split='dev', num_numbers=(2,))
   with pytest.raises(ValueError, match=r'num_numbers=\(5,\) must be among \(2, 3, 4\)'):

@@ -1,0 +1,42 @@
+"""Whole runs that must learn: a warm start, then soft-Q from it, on problems with known answers."""
+
+import numpy as np
+import pytest
+from tiny_runs import tiny_config
+
+from maxent_lm import build
+from maxent_lm.train.metrics import read_metrics
+
+
+@pytest.fixture(scope='module')
+def warm_start(tmp_path_factory):
+  """Two numbers, one operator: half solved after 120 supervised steps."""
+  workdir = tmp_path_factory.mktemp('warm')
+  config = tiny_config(
+    'pretrain', steps=120, batch__prompts=64, optimizer__learning_rate=5e-3, checkpoint__every=200
+  )
+  build.demonstration_run(config, workdir).train()
+  return workdir / 'model'
+
+
+def test_the_warm_start_learns(warm_start):
+  nll = [row['nll'] for row in read_metrics(warm_start.parent / 'metrics.jsonl')]
+  assert nll[0] > 3
+  assert np.mean(nll[-10:]) < 1.0
+
+
+@pytest.mark.parametrize('variant', ['soft_q', 'vargrad', 'grpo'])
+def test_training_from_it_raises_accuracy(warm_start, variant, tmp_path):
+  config = tiny_config(
+    variant,
+    steps=60,
+    batch__prompts=16,
+    batch__group_size=8,
+    optimizer__learning_rate=1e-3,
+    checkpoint__every=100,
+    init=str(warm_start),
+  )
+  run = build.rollout_run(config, tmp_path / 'run')
+  run.train()
+  success = [row['success'] for row in read_metrics(tmp_path / 'run' / 'metrics.jsonl')]
+  assert np.mean(success[-15:]) > np.mean(success[:5]) + 0.15
