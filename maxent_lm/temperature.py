@@ -68,25 +68,43 @@ def dual_kl(
   return _dual('dual_kl', 'kl', 1.0, initial, target, learning_rate, (low, high))
 
 
-SCHEDULES: Mapping[str, Callable[..., Callable[[Array], Any]]] = {
-  'linear_schedule': optax.linear_schedule,
-  'cosine_decay_schedule': optax.cosine_decay_schedule,
-  'exponential_decay': optax.exponential_decay,
-  'polynomial_schedule': optax.polynomial_schedule,
-  'warmup_constant_schedule': optax.warmup_constant_schedule,
-  'warmup_cosine_decay_schedule': optax.warmup_cosine_decay_schedule,
-  'warmup_exponential_decay_schedule': optax.warmup_exponential_decay_schedule,
+# Every schedule of optax, with its argument for the initial (of the one-cycles: the peak) value.
+SCHEDULES: Mapping[str, tuple[Callable[..., Callable[[Array], Any]], str | None]] = {
+  'constant_schedule': (optax.constant_schedule, 'value'),
+  'cosine_decay_schedule': (optax.cosine_decay_schedule, 'init_value'),
+  'cosine_onecycle_schedule': (optax.cosine_onecycle_schedule, 'peak_value'),
+  'exponential_decay': (optax.exponential_decay, 'init_value'),
+  'linear_onecycle_schedule': (optax.linear_onecycle_schedule, 'peak_value'),
+  'linear_schedule': (optax.linear_schedule, 'init_value'),
+  'piecewise_constant_schedule': (optax.piecewise_constant_schedule, 'init_value'),
+  'piecewise_interpolate_schedule': (optax.piecewise_interpolate_schedule, 'init_value'),
+  'polynomial_schedule': (optax.polynomial_schedule, 'init_value'),
+  'sgdr_schedule': (optax.sgdr_schedule, None),  # every cycle brings its own
+  'warmup_constant_schedule': (optax.warmup_constant_schedule, 'init_value'),
+  'warmup_cosine_decay_schedule': (optax.warmup_cosine_decay_schedule, 'init_value'),
+  'warmup_exponential_decay_schedule': (optax.warmup_exponential_decay_schedule, 'init_value'),
 }
 
 
 def named_schedule(initial: float, *, name: str, arguments: Mapping[str, Any]) -> Controller:
-  """`scheduled` with the optax schedule `name`, `initial` for its init_value, and `arguments`.
+  """`scheduled` with the optax schedule `name`: `initial` is its first value, `arguments` the rest.
 
-  Raises ValueError for an unknown name.
+  The boundaries of the piecewise schedules may be texts ('100'), as config files have them.
+
+  Raises:
+    ValueError: an unknown name, or arguments that the schedule does not take.
   """
   if name not in SCHEDULES:
     raise ValueError(f'schedule: unknown name {name!r}; known names are {", ".join(SCHEDULES)}')
-  return scheduled(SCHEDULES[name](initial, **arguments))
+  make, first = SCHEDULES[name]
+  given = dict(arguments) | ({first: initial} if first else {})
+  if 'boundaries_and_scales' in given:
+    scales = given['boundaries_and_scales'].items()
+    given['boundaries_and_scales'] = {int(step): scale for step, scale in scales}
+  try:
+    return scheduled(make(**given))
+  except TypeError as error:
+    raise ValueError(f'schedule: {name} does not take these arguments: {error}') from error
 
 
 CONTROLLERS: Mapping[str, Callable[..., Controller]] = {

@@ -10,7 +10,7 @@ import pytest
 from toy_language import toy
 
 from maxent_lm.soft import exact
-from maxent_lm.temperature import CONTROLLERS, dual_entropy, dual_kl, scheduled
+from maxent_lm.temperature import CONTROLLERS, SCHEDULES, dual_entropy, dual_kl, scheduled
 from maxent_lm.types import ControllerState
 
 BOUNDS = {'low': 1e-3, 'high': 10.0}
@@ -115,5 +115,32 @@ def test_schedules_by_name():
     0.2, name='cosine_decay_schedule', arguments={'decay_steps': 10, 'alpha': 0.5}
   )
   assert settle(cosine, lambda value: {}, 10)[-1] == pytest.approx(0.1)
-  with pytest.raises(ValueError, match="unknown name 'linear'; known names are linear_schedule,"):
+  with pytest.raises(ValueError, match="unknown name 'linear'; known names are constant_schedule,"):
     CONTROLLERS['schedule'](1.0, name='linear', arguments={})
+
+
+def test_every_optax_schedule_has_a_name():
+  names = (name for name in vars(optax.schedules) if not name.startswith('_'))
+  made = {name for name in names if name.endswith(('_schedule', '_decay'))}
+  assert made == set(SCHEDULES)
+
+
+def test_schedules_with_arguments_of_another_kind():
+  piecewise = CONTROLLERS['schedule'](
+    0.4,
+    name='piecewise_constant_schedule',
+    arguments={'boundaries_and_scales': {'1': 0.5, '2': 0.5}},
+  )
+  assert [float(v) for v in values(piecewise, 4)] == pytest.approx([0.4, 0.2, 0.1, 0.1])
+  cycle = {'init_value': 0.1, 'peak_value': 0.3, 'decay_steps': 4, 'warmup_steps': 2}
+  sgdr = CONTROLLERS['schedule'](9.0, name='sgdr_schedule', arguments={'cosine_kwargs': [cycle]})
+  assert [float(v) for v in values(sgdr, 3)] == pytest.approx([0.1, 0.2, 0.3])
+  with pytest.raises(ValueError, match='linear_schedule does not take these arguments'):
+    CONTROLLERS['schedule'](1.0, name='linear_schedule', arguments={'steps': 3})
+
+
+def values(controller, count):
+  state = controller.init()
+  for _ in range(count):
+    yield state.value
+    state = controller.update(state, {})
