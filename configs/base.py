@@ -54,12 +54,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = ''
   config.countdown = ml_collections.ConfigDict(
     {
-      'num_numbers': (4,),
-      'max_number': 9,
-      'max_target': 50,
-      'min_modes': 4,
+      'num_numbers': (3,),
+      'max_number': 40,
+      'max_target': 99,
+      'min_modes': 2,
       'max_modes': 32,
-      'test_fraction': 0.2,
+      'operators': '+-*/',
+      'test_fraction': 0.15,
     }
   )
   config.gsm8k = ml_collections.ConfigDict({'data_dir': '', 'cache_dir': ''})
@@ -133,6 +134,7 @@ def get_config() -> ml_collections.ConfigDict:
       'problems': 256,  # test problems, the first of the split
       'samples': 16,  # a problem
       'prompts': 64,  # problems a batch
+      'temperature': 1.0,  # of the sampler; 1 is the policy itself
       'seed': 1,
     }
   )

@@ -21,6 +21,7 @@ from maxent_lm.train.metrics import read_metrics
 WORKDIR = flags.DEFINE_string('workdir', 'runs/quickstart', 'Folder for the three runs.')
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of weights, problems and samples.')
 
+RUNS = {'warm_start': 'pretrain', 'grpo': 'grpo', 'soft_q': 'vargrad'}  # row: countdown variant
 COLUMNS = (
   *('name', 'objective', 'pass@1', 'pass@16', 'coverage@16', 'distinct@16'),
   *('entropy', 'kl', 'alpha', 'beta', 'train_seconds'),
@@ -34,7 +35,7 @@ def main(_: list[str]) -> None:
   began = time.perf_counter()
   workdir = pathlib.Path(WORKDIR.value)
   rows = []
-  for name, variant in (('warm_start', 'pretrain'), ('grpo', 'grpo'), ('soft_q', 'soft_q')):
+  for name, variant in RUNS.items():
     config = countdown.get_config(variant)
     config.update(name=name, seed=SEED.value)
     config.init = '' if name == 'warm_start' else str(workdir / 'warm_start' / 'model')

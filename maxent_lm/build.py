@@ -96,7 +96,9 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   policy = make_policy(config, workdir)
   collect = Rollouts(
     reader=make_reader(config, policy, split='train'),
-    generate=make_sampler(config, policy, group_size=batch.group_size),
+    generate=make_sampler(
+      config, policy, sampling=Sampling(**config.sampling), group_size=batch.group_size
+    ),
     prompts_per_step=batch.prompts,
     group_size=batch.group_size,
     max_new_tokens=batch.max_new_tokens,
@@ -124,7 +126,12 @@ def make_evaluation(config: Config, policy: Policy) -> Evaluation:
   """Evaluation on the test split (`experiments/evaluate.py`)."""
   return Evaluation(
     reader=make_reader(config, policy, split='test'),
-    generate=make_sampler(config, policy, group_size=config.eval.samples),
+    generate=make_sampler(
+      config,
+      policy,
+      sampling=Sampling(temperature=config.eval.temperature),
+      group_size=config.eval.samples,
+    ),
     scorer=make_run_scorer(config, policy),
     problems=config.eval.problems,
     samples=config.eval.samples,
@@ -248,11 +255,13 @@ def make_run_scorer(config: Config, policy: Policy) -> Scorer:
   return make_scorer(policy.lm, chunk=config.compute.chunk)
 
 
-def make_sampler(config: Config, policy: Policy, *, group_size: int) -> Generate:
-  """Rollouts under the config's sampling section."""
+def make_sampler(
+  config: Config, policy: Policy, *, sampling: Sampling, group_size: int
+) -> Generate:
+  """Rollouts of the policy with this behaviour."""
   return make_generate(
     policy.lm,
-    sampling=Sampling(**config.sampling),
+    sampling=sampling,
     group_size=group_size,
     max_new_tokens=config.batch.max_new_tokens,
     eos_id=policy.eos_id,
