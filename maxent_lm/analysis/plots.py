@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 Rows = Sequence[Mapping[str, Any]]
 
 # Okabe-Ito colours: distinct in the common kinds of colour blindness, and dark to light in print.
-STYLES = (
+Style = tuple[str, str, str]  # colour, marker, line
+STYLES: tuple[Style, ...] = (
   ('#0072B2', 'o', '-'),
   ('#D55E00', 's', '--'),
   ('#009E73', '^', '-.'),
@@ -20,9 +21,12 @@ STYLES = (
 )
 
 
-def learning_curve(axes: 'Axes', runs: Mapping[str, Rows], metric: str, label: str) -> None:
+def learning_curve(
+  axes: 'Axes', runs: Mapping[str, Rows], styles: Mapping[str, Style], metric: str, label: str
+) -> None:
   """`metric` over steps for each run, smoothed over about a twentieth of the run."""
-  for (name, rows), (colour, marker, line) in zip(runs.items(), STYLES, strict=False):
+  for name, rows in runs.items():
+    colour, marker, line = styles[name]
     points = [(row['step'], row[metric]) for row in rows if row.get(metric) is not None]
     if points:
       steps, values = np.array(points).T
@@ -35,20 +39,20 @@ def learning_curve(axes: 'Axes', runs: Mapping[str, Rows], metric: str, label: s
         markevery=max(1, len(values) // 8),
         label=name,
       )
-  axes.set_xlabel('step')
-  axes.set_ylabel(label)
+  axes.set(xlabel='step', ylabel=label)
   axes.grid(alpha=0.3)
 
 
-def plane(axes: 'Axes', rows: Rows, x: str, y: str) -> None:
+def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str) -> None:
   """One marker a row in the plane of two columns: accuracy against coverage, say."""
-  for row, (colour, marker, _) in zip(rows, STYLES, strict=False):
+  for row in rows:
+    colour, marker, _ = styles[row['name']]
     axes.scatter(row[x], row[y], s=90, color=colour, marker=marker, zorder=3)
     axes.annotate(
-      row['name'], (row[x], row[y]), xytext=(8, 6), textcoords='offset points', fontsize=9
+      row['name'], (row[x], row[y]), xytext=(0, 9), textcoords='offset points', ha='center'
     )
-  axes.set(xlabel=x, ylabel=y, xlim=(0, None), ylim=(0, None))
-  axes.margins(0.25)
+  widest, highest = (1.25 * max(row[key] for row in rows) or 1.0 for key in (x, y))
+  axes.set(xlabel=x, ylabel=y, xlim=(0, widest), ylim=(0, highest))
   axes.grid(alpha=0.3)
 
 
@@ -59,6 +63,8 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt
 
+  names = dict.fromkeys([*runs, *(row['name'] for row in rows)])
+  styles = dict(zip(names, STYLES, strict=False))
   figure, axes = plt.subplots(2, 3, figsize=(13, 7.2), layout='constrained')
   curves = {
     'success': 'accuracy of the samples',
@@ -68,9 +74,9 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
     'kappa': 'temperature alpha + beta',
   }
   for place, (metric, label) in zip(axes.flat, curves.items(), strict=False):
-    learning_curve(place, runs, metric, label)
+    learning_curve(place, runs, styles, metric, label)
   axes.flat[0].legend()
-  plane(axes.flat[5], rows, 'pass@1', f'coverage@{samples}')
+  plane(axes.flat[5], rows, styles, 'pass@1', f'coverage@{samples}')
   figure.savefig(path, dpi=120)
   plt.close(figure)
 
