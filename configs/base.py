@@ -5,6 +5,7 @@ arguments: the function's signature is the schema.
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -61,10 +62,16 @@ def get_config() -> ml_collections.ConfigDict:
       'max_modes': 32,
       'operators': '+-*/',
       'test_fraction': 0.15,
+      'size': config_dict.placeholder(int),  # keep this many problems; unset keeps all
+      'seed': 0,  # order of the problems
     }
   )
-  config.gsm8k = ml_collections.ConfigDict({'data_dir': '', 'cache_dir': ''})
-  config.stories = ml_collections.ConfigDict()
+  config.gsm8k = ml_collections.ConfigDict(
+    {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
+  )
+  config.stories = ml_collections.ConfigDict(
+    {'test_fraction': 0.1, 'size': config_dict.placeholder(int), 'seed': 0}
+  )
   config.batch = ml_collections.ConfigDict(
     {
       'prompts': 32,  # prompts a step (rows a step, for demonstrations)
@@ -150,7 +157,7 @@ def _control() -> ml_collections.ConfigDict:
     {
       'schedule': {
         'name': 'cosine_decay_schedule',
-        'arguments': {'decay_steps': 100},
+        'arguments': {'decay_steps': 100, 'alpha': 0.1},
       },  # any schedule of optax
       'target_entropy': {'target': 0.5, 'learning_rate': 0.05, **bounds},  # nats per token
       'target_kl': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # nats per response

@@ -18,7 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.name = 'stories'
   config.task = 'stories'
   config.tokenizer.stop_token = '<s>'  # what separates stories in this model's training data
-  config.steps = 60
+  config.steps = 30
   config.batch.prompts = 16
   config.batch.group_size = 8
   config.batch.max_new_tokens = 128
@@ -29,5 +29,5 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval.problems = 64
   config.eval.samples = 16
   config.eval.prompts = 16
-  config.checkpoint.every = 20
+  config.checkpoint.every = 10
   return config

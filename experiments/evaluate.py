@@ -17,9 +17,8 @@ from maxent_lm.train import folder
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Evaluates and writes one row."""
   with cli.user_errors():
-    policy = build.make_policy(config, workdir)
+    policy, params, step = build.trained_policy(config, workdir)
     evaluation = build.make_evaluation(config, policy)
-    params, step = build.newest_params(policy, workdir)
   row = {'name': config.name, 'step': step, **evaluation(params, policy.params)}
   workdir.mkdir(parents=True, exist_ok=True)
   folder.write_json(workdir / 'evaluation.json', row)

@@ -158,7 +158,8 @@ class Reader:
     """Decodes and verifies [B, R] responses of `length`; `problems` has one entry a row."""
     rows = [row[:end].tolist() for row, end in zip(tokens, length, strict=True)]
     bodies = [row[:-1] if ended else row for row, ended in zip(rows, finished, strict=True)]
-    texts = self.tokenizer.batch_decode(bodies, skip_special_tokens=True)
+    # Special tokens stay in the text: a response that holds one is not the response without it.
+    texts = self.tokenizer.batch_decode(bodies, skip_special_tokens=False)
     verdicts = [
       (self.task.reward(problem, text, bool(ended)), self.task.cluster(problem, text))
       for problem, text, ended in zip(problems, texts, finished, strict=True)

@@ -50,6 +50,7 @@ class Evaluation:
     samples: K.
     prompts: problems a batch.
     max_new_tokens: longest response.
+    temperature: of the sampler; the KL is measured only at 1, where samples are the policy's.
     seed: of the samples.
     mesh: where to compute.
   """
@@ -61,6 +62,7 @@ class Evaluation:
   samples: int
   prompts: int
   max_new_tokens: int
+  temperature: float
   seed: int
   mesh: jax.sharding.Mesh
   sharding: jax.sharding.Sharding
@@ -79,7 +81,7 @@ class Evaluation:
         padded = batch + [batch[-1]] * (self.prompts - len(batch))  # one shape, one compilation
         rollout, graded = self._sample(params, padded, jax.random.fold_in(key, at))
         row = self._measure(padded, rollout, graded)
-        if start is not None:
+        if start is not None and self.temperature == 1:
           row['kl'] = self._kl(score, params, start, padded, graded)
         rows.append({name: values[: len(batch)] for name, values in row.items()})
     merged = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

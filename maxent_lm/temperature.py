@@ -97,7 +97,7 @@ def named_schedule(initial: float, *, name: str, arguments: Mapping[str, Any]) -
   if name not in SCHEDULES:
     raise ValueError(f'schedule: unknown name {name!r}; known names are {", ".join(SCHEDULES)}')
   make, first = SCHEDULES[name]
-  given = dict(arguments) | ({first: initial} if first else {})
+  given: dict[str, Any] = {**arguments, **({first: initial} if first else {})}
   if 'boundaries_and_scales' in given:
     scales = given['boundaries_and_scales'].items()
     given['boundaries_and_scales'] = {int(step): scale for step, scale in scales}

@@ -114,14 +114,57 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('mesh.data', 9, 'does not fit 8 devices'),
     ('model.head_dim', 7, 'head_dim'),
     ('batch.max_prompt_tokens', 1, 'leaves none of the'),
+    ('batch.max_new_tokens', 600, 'need 608 positions but the model has 512'),
+    ('samples_every', 0, 'start at 1'),
+    ('soft_q.gradient', 'full', "unknown gradient 'full'; choose one of semi, residual"),
+    ('soft_q.value', 'lsm', "unknown value 'lsm'"),
   ],
 )
 def test_wrong_values_are_told_before_anything_is_written(key, value, sentence, tmp_path):
-  config = tiny_config()
-  config.update_from_flattened_dict({key: value})
+  fixed = {'temperature.alpha_control': 'fixed', 'temperature.beta_control': 'fixed'}
+  config = tiny_config(temperature__alpha=0.0)
+  config.update_from_flattened_dict(fixed | {key: value})
   with pytest.raises((ValueError, OSError), match=sentence):
     build.rollout_run(config, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_schedule_that_ends_at_no_temperature_is_told(tmp_path):
+  config = tiny_config('vargrad', steps=20, temperature__alpha=0.0)
+  config.temperature.update(alpha_control='fixed', beta_control='schedule')
+  config.beta.schedule.arguments = {'decay_steps': 10}
+  with pytest.raises(ValueError, match='above 0 throughout, but it becomes 0.0'):
+    build.rollout_run(config, tmp_path / 'run')
+  config.algorithm, config.reference = 'grpo', 'none'
+  with pytest.raises(ValueError, match='needs a reference'):
+    build.rollout_run(config, tmp_path / 'run')
+
+
+def test_going_on_with_another_config_is_refused(tmp_path):
+  build.rollout_run(tiny_config(steps=1), tmp_path / 'run').train()
+  with pytest.raises(ValueError, match="config.target.rule was 'none' and is 'polyak'"):
+    build.rollout_run(tiny_config(steps=2, target__rule='polyak'), tmp_path / 'run')
+  assert json.loads((tmp_path / 'run' / 'config.json').read_text())['target']['rule'] == 'none'
+  build.rollout_run(tiny_config(steps=2, eval__seed=5), tmp_path / 'run').train()
+
+
+def test_rows_that_devices_cannot_share_are_told(tmp_path):
+  config = tiny_config(mesh__data=8)
+  with pytest.raises(ValueError, match='config.batch.prompts=4 cannot be split over 8 devices'):
+    build.rollout_run(config, tmp_path / 'run')
+
+
+def test_there_must_be_something_to_evaluate(tmp_path):
+  with pytest.raises(FileNotFoundError, match='holds no run to evaluate'):
+    build.trained_policy(tiny_config(), tmp_path / 'run')
+
+
+def test_the_newest_checkpoint_is_evaluated(tmp_path):
+  state = build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()
+  policy, params, step = build.trained_policy(tiny_config(steps=2), tmp_path / 'run')
+  assert step == 2
+  jax.tree.map(np.testing.assert_array_equal, params, state.params)
+  assert (np.asarray(policy.params['head']) != np.asarray(params['head'])).any()
 
 
 def test_damaged_model_folders_are_told(model_folder, tmp_path):

@@ -78,3 +78,13 @@ def test_grading_sees_the_text_without_its_end():
   assert graded.tokens == [[a, b, eos], [a, b], [eos]]
   assert graded.rewards.tolist() == [1.0, 0.0, 0.0]
   assert graded.classes == ['ab', 'ab', None]
+
+
+def test_special_tokens_inside_a_response_do_not_vanish():
+  tokenizer = character_tokenizer('ab')
+  a, b, eos, pad, unknown = 3, 4, tokenizer.eos_token_id, tokenizer.pad_token_id, 2
+  reader = data.Reader(task=Echo(), tokenizer=tokenizer, eos_id=eos, prompt_multiple=4)
+  problem = Problem(id='0', prompt='ab', answer='', data=None)
+  tokens = np.array([[pad, a, b, eos], [a, unknown, b, eos], [a, b, pad, eos]])
+  graded = reader.grade([problem] * 3, tokens, np.full(3, 4), np.full(3, True))
+  assert graded.rewards.tolist() == [0.0, 0.0, 0.0]

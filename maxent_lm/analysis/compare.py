@@ -11,18 +11,23 @@ import ml_collections
 from maxent_lm import build
 from maxent_lm.train import folder
 
-EVALUATION = 'evaluation.json'
+ROW = 'row.json'  # of a run that is finished and evaluated, with the config it is about
 
 
 def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Trains the run in `workdir` to its end and evaluates it: one row of a table.
 
   A supervised run (`imitation`) learns from demonstrations and is its own start. A run that is
-  finished and evaluated is not touched again: its row is read back.
+  finished and evaluated with this very config is not touched again: its row is read back.
+
+  Raises:
+    ValueError: `workdir` holds a run of another config (see `folder.check_config`).
   """
-  stored = workdir / EVALUATION
-  if stored.exists():
-    return json.loads(stored.read_text())
+  settings = json.loads(json.dumps(config.to_dict()))
+  path = workdir / ROW
+  stored = json.loads(path.read_text()) if path.exists() else {}
+  if stored.get('config') == settings:
+    return stored['row']
   began = time.perf_counter()
   supervised = config.algorithm == 'imitation'
   run = (build.demonstration_run if supervised else build.rollout_run)(config, workdir)
@@ -39,7 +44,7 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     'steps': int(state.step),
     'train_seconds': round(seconds, 1) if first == 0 else None,  # unknown for a resumed run
   }
-  folder.write_json(stored, row)
+  folder.write_json(path, {'config': settings, 'row': row})
   return row
 
 

@@ -120,6 +120,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))
 
 
+def batch_shards(mesh: Mesh) -> int:
+  """How many pieces `batch_sharding` cuts the rows into; their number must be a multiple."""
+  return math.prod(mesh.shape[name] for name in RULES['batch'])
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The whole array on every device."""
   return NamedSharding(mesh, PartitionSpec())

@@ -60,6 +60,8 @@ def draw(log_probs: Array, uniform: Array) -> Array:
   One random number a row; drawing Gumbel noise for the whole vocabulary costs more than a decoding
   step of a small model. Tokens of probability zero are never drawn.
   """
-  cdf = jnp.cumsum(jnp.exp(log_probs), axis=-1)
-  below = cdf <= uniform[:, None] * cdf[:, -1:]
-  return jnp.sum(below, axis=-1, dtype=jnp.int32)
+  probs = jnp.exp(log_probs)
+  # A parallel float32 sum is not quite monotone: look only where there is mass.
+  cdf = jnp.where(probs > 0, jnp.cumsum(probs, axis=-1), 0)
+  above = cdf > uniform[:, None] * jnp.max(cdf, axis=-1, keepdims=True)
+  return jnp.argmax(above, axis=-1).astype(jnp.int32)

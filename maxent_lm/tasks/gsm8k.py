@@ -28,7 +28,8 @@ class GSM8K:
   """The problems of `<data_dir>/<split>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones. `cache_dir` is where the prepared data goes ('': see
-  tfds/jsonl.py). A cut response is graded like any other: its final answer is there or it is not.
+  tfds/jsonl.py). A cut response is graded like any other, but a number right at the cut may have
+  gone on: it counts for nothing.
 
   Raises:
     FileNotFoundError: the folder or the file is missing.
@@ -66,7 +67,9 @@ class GSM8K:
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer of the response equals the gold answer, else 0."""
     final = answers.extract_final(response)
-    return float(final is not None and answers.equal(problem.answer, final))
+    if final is None or (not finished and response.endswith(final)):
+      return 0.0
+    return float(answers.equal(problem.answer, final))
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The final answer in lowest terms."""

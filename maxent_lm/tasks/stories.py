@@ -7,7 +7,7 @@ Worked example:
              again. From that day on,'
   required  'max' and 'car', as whole words, in any case
   response  ' Max always kept his car close.'   and then the stop token: reward 1
-            the same, but cut:                                           reward 1/2
+            the same, but cut, or without its full stop:                 reward 1/2
             ' he was careful.'                  and then the stop token: reward 0
   cluster   'always close kept', the content words of the first sentence
 
@@ -27,6 +27,7 @@ import numpy as np
 from maxent_lm.tasks.base import Problem, take_split
 
 STOP_TOKEN = '<s>'
+SENTENCE_ENDS = ('.', '!', '?', '"')
 
 HEROES = {
   **dict.fromkeys(('Lily', 'Mia', 'Sara', 'Lucy', 'Anna', 'Sue'), ('girl', 'she', 'her', 'her')),
@@ -83,9 +84,10 @@ class Stories:
     return Problem(self._names[index], opening, '', (name.lower(), thing))
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """Share of the required words found, halved if the story does not end."""
+    """Share of the required words found, halved if the story does not end, with a sentence."""
     found = set(problem.data) & set(_words(response))
-    return len(found) / len(problem.data) * (1.0 if finished else 0.5)
+    ended = finished and response.rstrip().endswith(SENTENCE_ENDS)
+    return len(found) / len(problem.data) * (1.0 if ended else 0.5)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The content words of the first sentence, sorted; words of the prompt do not count."""

@@ -41,12 +41,15 @@ class Checkpointer:
     """The newest committed step, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: TrainState, *, force: bool = False) -> None:
-    """Saves if the step is due (`force`: in any case); returns while the writing goes on."""
-    step = int(state.step)
+  def due(self, step: int) -> bool:
+    """Whether the state after `step` updates is one to keep."""
+    return self._manager.should_save(step)
+
+  def save(self, state: TrainState, step: int) -> None:
+    """Saves the state after `step` updates, unless it is there; returns while it is written."""
     if step != self._manager.latest_step():
       items = {name: ocp.args.StandardSave(item) for name, item in _items(state).items()}
-      self._manager.save(step, args=ocp.args.Composite(**items), force=force)
+      self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
   def restore(self, like: TrainState, step: int | None = None) -> TrainState:
     """The state of `step` (default: the newest), with the structure and sharding of `like`.
@@ -58,7 +61,10 @@ class Checkpointer:
     step = self._step(step)
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like))
     items = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
-    stored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    try:
+      stored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    except KeyError as error:
+      raise ValueError(f'{self._manager.directory}/{step} lacks an item: {error}') from error
     return TrainState(
       step=stored['progress']['step'],
       params=stored['params'],

@@ -18,6 +18,10 @@ from typing import Any
 
 import jax
 
+FREE = (
+  *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
+  *('config.eval.', 'config.mesh.', 'config.compute.'),
+)
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
 
@@ -26,6 +30,38 @@ def record(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   workdir.mkdir(parents=True, exist_ok=True)
   write_json(workdir / 'config.json', config)
   write_json(workdir / 'versions.json', versions())
+
+
+def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+  """Refuses to go on with another config than the run was started with.
+
+  How long it runs, where it is computed, what is written and evaluated may change (`FREE`).
+
+  Raises:
+    ValueError: something else differs; the sentence names each key with both values.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    return
+  old, new = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
+  different = [
+    f'{key} was {old.get(key)!r} and is {new.get(key)!r}'
+    for key in sorted(old.keys() | new.keys())
+    if old.get(key) != new.get(key) and not key.startswith(FREE)
+  ]
+  if different:
+    raise ValueError(
+      f'{workdir} was started with another config: {"; ".join(different)}; choose another --workdir'
+    )
+
+
+def _flat(tree: dict[str, Any], prefix: str = 'config') -> dict[str, Any]:
+  """Nested keys joined by dots."""
+  flat = {}
+  for key, value in tree.items():
+    name = f'{prefix}.{key}'
+    flat |= _flat(value, name) if isinstance(value, dict) else {name: value}
+  return flat
 
 
 def versions() -> dict[str, Any]:

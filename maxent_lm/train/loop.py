@@ -8,7 +8,7 @@ from typing import Any
 
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
-from maxent_lm.train.metrics import MetricsWriter, Progress
+from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
 from maxent_lm.types import Params
@@ -31,10 +31,12 @@ def train(
 ) -> TrainState:
   """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
 
-  Metrics of a step are fetched only after the next step has been dispatched, so the device never
-  waits for the host's bookkeeping.
+  Metrics of a step are fetched only after the next step has been dispatched, so that the device
+  need not wait for the host's bookkeeping; but before a checkpoint, so that a run that is resumed
+  from it misses none.
   """
   start = int(state.step)
+  keep_before(workdir / 'samples.jsonl', start)
   with _recorder(workdir, name, start=start, steps=steps) as record:
     pending = None
     for step in range(start, steps):
@@ -45,10 +47,10 @@ def train(
       pending = (step, {**collected.metrics, **metrics})
       if step % samples_every == 0 or step == steps - 1:
         write_samples(workdir / 'samples.jsonl', step, collected.samples)
-      checkpointer.save(state)
-    if pending is not None:
-      record(*pending)
-  checkpointer.save(state, force=True)
+      if checkpointer.due(step + 1) or step == steps - 1:
+        record(*pending)
+        pending = None
+        checkpointer.save(state, step + 1)
   checkpointer.wait()
   return state
 

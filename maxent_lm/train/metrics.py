@@ -23,8 +23,7 @@ class MetricsWriter:
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / 'metrics.jsonl'
-    kept = [row for row in read_metrics(path) if row['step'] < start]
-    path.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+    keep_before(path, start)
     self._file = path.open('a')
     self._board = SummaryWriter(str(folder / 'tensorboard'), purge_step=start)
 
@@ -54,6 +53,15 @@ def read_metrics(path: pathlib.Path | str) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       break
   return rows
+
+
+def keep_before(path: pathlib.Path, start: int) -> None:
+  """Drops the rows of step `start` and later, and a torn last line; a resumed run writes them."""
+  if path.exists():
+    kept = [
+      json.dumps(row, ensure_ascii=False) for row in read_metrics(path) if row['step'] < start
+    ]
+    path.write_text(''.join(row + '\n' for row in kept))
 
 
 class Progress:

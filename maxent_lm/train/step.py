@@ -31,7 +31,7 @@ TargetUpdate = Callable[[Params, Params, Array], Params]  # (params, target, ste
 
 
 class Parts(NamedTuple):
-  """What an update is made of; `train/build.py` picks them by name."""
+  """What an update is made of; `build/update.py` picks them by name."""
 
   scorer: Scorer
   loss: Loss

@@ -13,9 +13,16 @@ def test_a_row_tells_the_run_and_is_not_computed_twice(tmp_path, monkeypatch):
   assert row['objective'] == 'vargrad'
   assert row['steps'] == 2
   assert {'pass@1', 'coverage@4', 'kl', 'alpha', 'beta'} <= row.keys()
-  assert json.loads((tmp_path / 'run' / 'evaluation.json').read_text()) == row
+  assert json.loads((tmp_path / 'run' / 'row.json').read_text())['row'] == row
   monkeypatch.setattr(compare.build, 'rollout_run', None)  # calling it would raise
   assert compare.finished_row(config, tmp_path / 'run') == row
+
+
+def test_a_row_of_another_config_is_not_taken_for_this_one(tmp_path):
+  compare.finished_row(tiny_config('vargrad', steps=1), tmp_path / 'run')
+  assert compare.finished_row(tiny_config('vargrad', steps=2), tmp_path / 'run')['steps'] == 2
+  with pytest.raises(ValueError, match='config.seed was 0 and is 1; choose another --workdir'):
+    compare.finished_row(tiny_config('vargrad', steps=2, seed=1), tmp_path / 'run')
 
 
 def test_a_supervised_run_is_its_own_start(tmp_path):

@@ -42,10 +42,11 @@ def test_reward_is_the_share_of_whole_words_halved_without_an_end(task):
   hero, thing = problem.data
   for response, share in [
     (f' {hero.upper()} and the {thing.upper()}.', 1),
-    (f" it was {hero}'s {thing}", 1),
+    (f" it was {hero}'s {thing}!", 1),
+    (f" it was {hero}'s {thing}", 0.5),  # stopped in the middle of a sentence
     (f' {hero}s and {thing}s.', 0),
     (f' x{hero} {thing}x', 0),
-    (f' {hero} {hero} {hero}', 0.5),
+    (f' {hero} {hero} {hero}.', 0.5),
     (f' a {thing}.', 0.5),
     ('', 0),
   ]:

@@ -38,6 +38,29 @@ def test_resumed_is_uninterrupted(variant, tmp_path):
   assert [row['step'] for row in rows[0]] == list(range(6))
 
 
+def test_a_crash_loses_no_row_and_doubles_none(tmp_path):
+  config = tiny_config(steps=6, checkpoint__every=2, samples_every=1)
+  run = build.rollout_run(config, tmp_path / 'run')
+  collect = run.collect
+
+  def failing(step, state):
+    if step == 5:
+      raise RuntimeError('power cut')
+    return collect(step, state)
+
+  run.collect = failing
+  with pytest.raises(RuntimeError, match='power cut'):
+    run.train()
+  run.checkpointer.close()
+  build.rollout_run(config, tmp_path / 'run').train()
+  for name in ('metrics.jsonl', 'samples.jsonl'):
+    steps = [row['step'] for row in read_metrics(tmp_path / 'run' / name)]
+    assert sorted(set(steps)) == list(range(6))
+    assert name == 'samples.jsonl' or len(steps) == 6
+  counts = np.bincount([row['step'] for row in read_metrics(tmp_path / 'run' / 'samples.jsonl')])
+  assert len(set(counts)) == 1
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path):
   first = build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()
   again = build.rollout_run(tiny_config(steps=2), tmp_path / 'run').train()

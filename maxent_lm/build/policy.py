@@ -1,0 +1,107 @@
+"""From a config to a model with its tokenizer: a run's own, a folder's, or random weights."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+import jax
+
+from maxent_lm.build.names import Config, choose
+from maxent_lm.lm import partition, pretrained
+from maxent_lm.lm import tokenizer as tokenizers
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.lm.decoder import LM
+from maxent_lm.train.checkpoint import Checkpointer
+from maxent_lm.types import Params
+
+if TYPE_CHECKING:
+  from transformers import PreTrainedTokenizerBase
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """A model with its tokenizer; `params` are the weights that the run starts from."""
+
+  lm: LM
+  tokenizer: 'PreTrainedTokenizerBase'
+  eos_id: int
+  params: Params
+  mesh: jax.sharding.Mesh
+
+  def save(self, path: pathlib.Path, params: Params) -> None:
+    """Writes a Hugging Face folder."""
+    host = jax.device_get(params)
+    pretrained.save(path, self.lm.config, host, eos_token_id=self.eos_id)
+    self.tokenizer.save_pretrained(str(path))
+
+
+def make_policy(config: Config, workdir: pathlib.Path) -> Policy:
+  """The policy that the run started from, or will: `workdir/start`, `config.init`, or random."""
+  mesh = partition.make_mesh(**config.mesh)
+  started = workdir / 'start'
+  source = started if started.exists() else pathlib.Path(config.init)
+  if started.exists() or config.init:
+    tokenizer = tokenizers.load_tokenizer(source)
+    lm = _with_compute(config, pretrained.load_config(source))
+    shardings = partition.param_shardings(lm.abstract_params(), mesh)
+    params = pretrained.load_params(source, lm.config, shardings)
+  else:
+    tokenizer = make_tokenizer(config)
+    lm = _with_compute(config, LMConfig(vocab_size=len(tokenizer), **config.model))
+    params = lm.init(config.seed, partition.param_shardings(lm.abstract_params(), mesh))
+  tokenizers.check_vocabulary(tokenizer, lm.config)
+  return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
+
+
+def trained_policy(config: Config, workdir: pathlib.Path) -> tuple[Policy, Params, int]:
+  """The policy of a run, its newest parameters and their step (0: the start's own).
+
+  Raises:
+    FileNotFoundError: `workdir` holds no run and `config.init` names no folder.
+  """
+  if not (workdir / 'start').exists() and not config.init:
+    raise FileNotFoundError(
+      f'{workdir} holds no run to evaluate; train there first, or name a Hugging Face folder with '
+      '--config.init=FOLDER'
+    )
+  policy = make_policy(config, workdir)
+  path = workdir / 'checkpoints'
+  checkpointer = Checkpointer(path, every=1, keep=1_000_000) if path.exists() else None
+  if checkpointer is None or (step := checkpointer.latest()) is None:
+    return policy, policy.params, 0
+  return policy, checkpointer.restore_params(policy.params, step), step
+
+
+def _with_compute(config: Config, model: LMConfig) -> LM:
+  compute = config.compute
+  return LM(
+    dataclasses.replace(
+      model, dtype=compute.dtype, remat=compute.remat, scan_layers=compute.scan_layers
+    )
+  )
+
+
+def make_tokenizer(config: Config) -> 'PreTrainedTokenizerBase':
+  """The tokenizer of a model that starts from random weights."""
+  if config.tokenizer.kind == 'characters' and not config.tokenizer.alphabet:
+    raise ValueError(
+      'config.init is empty: name the Hugging Face folder to start from with --config.init=FOLDER, '
+      'or give config.tokenizer.alphabet to start from random weights'
+    )
+  kinds = {
+    'characters': lambda: tokenizers.character_tokenizer(config.tokenizer.alphabet),
+    'bytes': tokenizers.byte_tokenizer,
+    'folder': lambda: tokenizers.load_tokenizer(pathlib.Path(config.tokenizer.folder)),
+  }
+  return choose('config.tokenizer.kind', config.tokenizer.kind, kinds)()
+
+
+def _stop_id(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> int:
+  stop = config.tokenizer.stop_token or tokenizer.eos_token
+  ids = tokenizer.get_vocab()
+  if stop not in ids:
+    raise ValueError(
+      f'config.tokenizer.stop_token: {stop!r} is not a token of this tokenizer; '
+      'name the token that ends a response'
+    )
+  return ids[stop]

@@ -1,0 +1,226 @@
+"""From a config to a run in its folder, and to its evaluation."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+
+from maxent_lm.build.names import Config, choose
+from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.update import has_reference, make_parts
+from maxent_lm.data import Reader, Sequences, bucket, make_batch
+from maxent_lm.evaluate import Evaluation
+from maxent_lm.lm import partition
+from maxent_lm.lm.scores import make_scorer
+from maxent_lm.sampling.generate import Generate, make_generate
+from maxent_lm.sampling.policies import Sampling
+from maxent_lm.tasks import TASKS
+from maxent_lm.tasks.base import Subset
+from maxent_lm.train import folder, loop
+from maxent_lm.train.checkpoint import Checkpointer
+from maxent_lm.train.collect import Demonstrations, Rollouts
+from maxent_lm.train.state import TrainState, init_state
+from maxent_lm.train.step import Update, make_update
+from maxent_lm.types import Params, Scorer
+
+BOOTSTRAP = {'terminal': False, 'bootstrap': True}  # config.batch.truncation
+
+
+@dataclasses.dataclass
+class Run:
+  """A run folder brought to life."""
+
+  config: Config
+  workdir: pathlib.Path
+  policy: Policy
+  state: TrainState
+  reference: Params | None
+  collect: loop.Collect
+  update: Update
+  checkpointer: Checkpointer
+
+  def train(self) -> TrainState:
+    """Trains from the newest checkpoint to `config.steps`, then exports `workdir/model`."""
+    with jax.set_mesh(self.policy.mesh):
+      self.state = loop.train(
+        self.state,
+        steps=self.config.steps,
+        collect=self.collect,
+        update=self.update,
+        reference=self.reference,
+        checkpointer=self.checkpointer,
+        workdir=self.workdir,
+        name=self.config.name,
+        samples_every=self.config.samples_every,
+      )
+    self.policy.save(self.workdir / 'model', self.state.params)
+    self.checkpointer.close()
+    return self.state
+
+
+def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
+  """Training on the policy's own samples (`experiments/train.py`)."""
+  batch = config.batch
+  policy = make_policy(config, workdir)
+  _check_rows('config.batch.prompts', batch.prompts, policy.mesh)
+  collect = Rollouts(
+    reader=make_reader(config, policy, split='train'),
+    generate=make_sampler(
+      config, policy, sampling=Sampling(**config.sampling), group_size=batch.group_size
+    ),
+    prompts_per_step=batch.prompts,
+    group_size=batch.group_size,
+    max_new_tokens=batch.max_new_tokens,
+    bootstrap=choose('config.batch.truncation', batch.truncation, BOOTSTRAP),
+    seed=config.seed,
+    sharding=partition.batch_sharding(policy.mesh),
+  )
+  return _make_run(config, workdir, policy, collect)
+
+
+def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
+  """Supervised training on the task's demonstrations (`experiments/pretrain.py`)."""
+  policy = make_policy(config, workdir)
+  _check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
+  collect = Demonstrations(
+    reader=make_reader(config, policy, split='train'),
+    batch_size=config.batch.prompts,
+    max_new_tokens=config.batch.max_new_tokens,
+    seed=config.seed,
+    sharding=partition.batch_sharding(policy.mesh),
+  )
+  return _make_run(config, workdir, policy, collect)
+
+
+def make_evaluation(config: Config, policy: Policy) -> Evaluation:
+  """Evaluation on the test split (`experiments/evaluate.py`)."""
+  _check_rows('config.eval.prompts', config.eval.prompts, policy.mesh)
+  return Evaluation(
+    reader=make_reader(config, policy, split='test'),
+    generate=make_sampler(
+      config,
+      policy,
+      sampling=Sampling(temperature=config.eval.temperature),
+      group_size=config.eval.samples,
+    ),
+    scorer=make_run_scorer(config, policy),
+    problems=config.eval.problems,
+    samples=config.eval.samples,
+    prompts=config.eval.prompts,
+    max_new_tokens=config.batch.max_new_tokens,
+    temperature=config.eval.temperature,
+    seed=config.eval.seed,
+    mesh=policy.mesh,
+    sharding=partition.batch_sharding(policy.mesh),
+  )
+
+
+def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: loop.Collect) -> Run:
+  """Everything is built and checked before the first file is written."""
+  folder.check_config(workdir, config.to_dict())
+  if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
+    raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
+  parts = make_parts(config, make_run_scorer(config, policy))
+  state = init_state(
+    # A copy: the state is donated to every update, the start stays as reference.
+    jax.tree.map(lambda x: x.copy(), policy.params),
+    optimizer=parts.optimizer,
+    alpha=parts.alpha,
+    beta=parts.beta,
+    has_target=parts.target_update is not None,
+    seed=config.seed,
+  )
+  state = _place(state, policy.mesh)
+  reference = policy.params if has_reference(config) else None
+  update = make_update(parts)
+  _trace(update, state, reference, policy.mesh)
+  folder.record(workdir, config.to_dict())
+  folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
+  checkpointer = Checkpointer(
+    workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep
+  )
+  if checkpointer.latest() is not None:
+    state = checkpointer.restore(state)
+  return Run(
+    config=config,
+    workdir=workdir,
+    policy=policy,
+    state=state,
+    reference=reference,
+    collect=collect,
+    update=update,
+    checkpointer=checkpointer,
+  )
+
+
+def _check_rows(key: str, rows: int, mesh: jax.sharding.Mesh) -> None:
+  shards = partition.batch_shards(mesh)
+  if rows < 1 or rows % shards:
+    raise ValueError(
+      f'{key}={rows} cannot be split over {shards} devices (mesh data x fsdp); make it a multiple'
+    )
+
+
+def _trace(
+  update: Update, state: TrainState, reference: Params | None, mesh: jax.sharding.Mesh
+) -> None:
+  """Traces one update without computing it, so that what it refuses is refused now."""
+  empty = [[0]] * partition.batch_shards(mesh)
+  with jax.set_mesh(mesh):
+    batch = make_batch(Sequences.unweighted(empty, empty), columns=4)
+    jax.eval_shape(update, state, reference, batch)
+
+
+def _place(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+  """Every leaf on the mesh: what is no parameter (step, key, counts) is replicated."""
+  return jax.device_put(state, partition.param_shardings(state, mesh))
+
+
+def make_run_scorer(config: Config, policy: Policy) -> Scorer:
+  """How training and evaluation look at a policy."""
+  return make_scorer(policy.lm, chunk=config.compute.chunk)
+
+
+def make_sampler(
+  config: Config, policy: Policy, *, sampling: Sampling, group_size: int
+) -> Generate:
+  """Rollouts of the policy with this behaviour."""
+  return make_generate(
+    policy.lm,
+    sampling=sampling,
+    group_size=group_size,
+    max_new_tokens=config.batch.max_new_tokens,
+    eos_id=policy.eos_id,
+  )
+
+
+def make_reader(config: Config, policy: Policy, *, split: str) -> Reader:
+  """The task's problems whose prompts fit, with the tokenizer that reads them."""
+  factory = choose('config.task', config.task, TASKS)
+  task = factory(split=split, **config[config.task])
+  reader = Reader(
+    task=task,
+    tokenizer=policy.tokenizer,
+    eos_id=policy.eos_id,
+    prompt_multiple=config.batch.prompt_multiple,
+  )
+  lengths = np.array(
+    [len(prompt) for prompt in reader.prompts([task[i] for i in range(len(task))])]
+  )
+  limit = config.batch.max_prompt_tokens or lengths.max()
+  if not (lengths <= limit).any():
+    raise ValueError(
+      f'config.batch.max_prompt_tokens={limit} leaves none of the {len(task)} problems; raise it'
+    )
+  longest = bucket(lengths[lengths <= limit].max(), config.batch.prompt_multiple)
+  needed, room = longest + config.batch.max_new_tokens, policy.lm.config.max_length
+  if needed > room:
+    raise ValueError(
+      f'prompts of up to {longest} tokens (rounded up) and config.batch.max_new_tokens='
+      f'{config.batch.max_new_tokens} need {needed} positions but the model has {room}; '
+      'lower config.batch.max_prompt_tokens or max_new_tokens'
+    )
+  if (lengths > limit).any():
+    return dataclasses.replace(reader, task=Subset(task, np.flatnonzero(lengths <= limit)))
+  return reader
