@@ -43,7 +43,6 @@ def test_reward_is_the_share_of_whole_words_halved_without_an_end(task):
   for response, share in [
     (f' {hero.upper()} and the {thing.upper()}.', 1),
     (f" it was {hero}'s {thing}!", 1),
-    (f" it was {hero}'s {thing}", 0.5),  # stopped in the middle of a sentence
     (f' {hero}s and {thing}s.', 0),
     (f' x{hero} {thing}x', 0),
     (f' {hero} {hero} {hero}.', 0.5),
@@ -52,6 +51,7 @@ def test_reward_is_the_share_of_whole_words_halved_without_an_end(task):
   ]:
     assert task.reward(problem, response, True) == share
     assert task.reward(problem, response, False) == share / 2
+  assert task.reward(problem, f' {hero} and the {thing}', True) == 0.5  # no sentence ended
 
 
 def test_clusters_are_content_words_of_the_first_sentence(task):
