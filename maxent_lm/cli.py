@@ -71,7 +71,9 @@ def _parse(argv: Sequence[str]) -> Sequence[str]:
   except flags.Error as error:
     sys.exit(f'error: {_flat(error)}')
   except (AttributeError, KeyError) as error:
-    sys.exit(f'error: unknown config key {_key(argv, error)}: {_flat(error)}')
+    hint = _flat(error)
+    hint = hint[max(hint.find('Did you mean'), 0) :]
+    sys.exit(f'error: unknown config key {_key(argv, error)}. {hint}')
   except (OSError, TypeError, ValueError) as error:
     sys.exit(f'error: {_flat(error)}')
 
@@ -85,4 +87,8 @@ def _key(argv: Sequence[str], error: Exception) -> str:
 
 
 def _flat(error: Exception) -> str:
-  return ' '.join(str(error).replace('\\n', ' ').strip('"\'').split())
+  """The message on one line; of a traceback inside it (a config file that raised), the last one."""
+  text = str(error).replace('\\n', '\n').replace("\\'", "'").strip('"\'\n ')
+  if 'Traceback' in text:
+    text = text.splitlines()[-1]
+  return ' '.join(text.split())
