@@ -10,10 +10,10 @@ from maxent_lm.train.metrics import read_metrics
 
 @pytest.fixture(scope='module')
 def warm_start(tmp_path_factory):
-  """Two numbers, one operator: half solved after 120 supervised steps."""
+  """Two numbers, one operator: about half solved after 45 supervised steps."""
   workdir = tmp_path_factory.mktemp('warm')
   config = tiny_config(
-    'pretrain', steps=120, batch__prompts=64, optimizer__learning_rate=5e-3, checkpoint__every=200
+    'pretrain', steps=45, batch__prompts=64, optimizer__learning_rate=5e-3, checkpoint__every=200
   )
   build.demonstration_run(config, workdir).train()
   return workdir / 'model'
@@ -22,7 +22,7 @@ def warm_start(tmp_path_factory):
 def test_the_warm_start_learns(warm_start):
   nll = [row['nll'] for row in read_metrics(warm_start.parent / 'metrics.jsonl')]
   assert nll[0] > 3
-  assert np.mean(nll[-10:]) < 1.0
+  assert np.mean(nll[-5:]) < 0.8
 
 
 @pytest.mark.parametrize('variant', ['soft_q', 'vargrad', 'grpo'])
@@ -39,4 +39,4 @@ def test_training_from_it_raises_accuracy(warm_start, variant, tmp_path):
   run = build.rollout_run(config, tmp_path / 'run')
   run.train()
   success = [row['success'] for row in read_metrics(tmp_path / 'run' / 'metrics.jsonl')]
-  assert np.mean(success[-15:]) > np.mean(success[:5]) + 0.15
+  assert np.mean(success[-15:]) > np.mean(success[:5]) + 0.12
