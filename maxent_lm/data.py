@@ -148,9 +148,9 @@ class Reader:
     """Width of a training batch: bucketed prompt, response, and one column for the cut."""
     return bucket(max(map(len, prompts)), self.prompt_multiple) + max_new_tokens + 1
 
-  def padded(self, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray]:
+  def padded(self, prompts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """The prompts as decoding wants them, see `pad_prompts`."""
-    return pad_prompts(self.prompts(problems), multiple=self.prompt_multiple)
+    return pad_prompts(prompts, multiple=self.prompt_multiple)
 
   def grade(
     self, problems: Sequence[Problem], tokens: np.ndarray, length: np.ndarray, finished: np.ndarray

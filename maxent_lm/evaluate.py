@@ -90,8 +90,8 @@ class Evaluation:
   def _sample(
     self, params: Params, problems: Sequence[Problem], key: jax.Array
   ) -> tuple[Rollout, Graded]:
-    prompts = jax.device_put(self.reader.padded(problems), self.sharding)
-    rollout = jax.device_get(self.generate(params, *prompts, key))
+    padded = self.reader.padded(self.reader.prompts(problems))
+    rollout = jax.device_get(self.generate(params, *jax.device_put(padded, self.sharding), key))
     rows = [problem for problem in problems for _ in range(self.samples)]
     return rollout, self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
 

@@ -31,7 +31,6 @@ class Checkpointer:
       save_decision_policy=checkpoint_managers.FixedIntervalPolicy(every),
       preservation_policy=checkpoint_managers.LatestN(keep),
       enable_async_checkpointing=True,
-      file_options=ocp_options.FileOptions(),
       async_options=ocp_options.AsyncOptions(timeout_secs=3600),
       atomicity_options=ocp_options.AtomicityOptions(mode=ocp_options.AtomicityMode.COMMIT_FILE),
     )

@@ -80,12 +80,13 @@ class Rollouts:
     task = self.reader.task
     indices = batch_indices(step, self.prompts_per_step, len(task), self.seed)
     problems = [task[i] for i in indices]
-    prompts = jax.device_put(self.reader.padded(problems), self.sharding)
+    prompts = self.reader.prompts(problems)
+    padded = jax.device_put(self.reader.padded(prompts), self.sharding)
     key = jax.random.fold_in(state.key, step)
-    rollout = jax.device_get(self.generate(state.params, *prompts, key))
+    rollout = jax.device_get(self.generate(state.params, *padded, key))
     rows = [problem for problem in problems for _ in range(self.group_size)]
     graded = self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
-    batch = self._batch(self.reader.prompts(problems), rollout, graded)
+    batch = self._batch(prompts, rollout, graded)
     return Collected(batch, _measure(graded, rollout, self.group_size), _samples(rows, graded))
 
   def _batch(self, prompts: list[list[int]], rollout: Rollout, graded: Graded) -> Batch:
