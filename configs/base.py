@@ -86,14 +86,27 @@ def get_config() -> ml_collections.ConfigDict:
 
   # --- Objective -------------------------------------------------------------------------------
   config.algorithm = 'soft_q'  # a name in algorithms.LOSSES
+  # `value`, where V(s) comes from: lse | lse_minus_ref | head (needs critic.kind = 'value').
   config.soft_q = ml_collections.ConfigDict(
     {
       'lam': 1.0,  # 0: one step; 1: the whole suffix
       'gradient': 'semi',  # semi: the target is held fixed | residual: gradient through both ends
-      'value': 'lse_minus_ref',  # lse | lse_minus_ref
+      'value': 'lse_minus_ref',
     }
   )
+  config.path = ml_collections.ConfigDict({'value': 'lse_minus_ref'})
+  config.pcl = ml_collections.ConfigDict({'length': 10, 'value': 'lse'})
+  config.subtb = ml_collections.ConfigDict({'lam': 0.9, 'value': 'head'})
+  config.oreo = ml_collections.ConfigDict({'value_weight': 1.0})
   config.vargrad = ml_collections.ConfigDict()
+  config.pairwise = ml_collections.ConfigDict()
+  config.mirror_descent = ml_collections.ConfigDict()
+  config.sac = ml_collections.ConfigDict({'policy_weight': 1.0})
+  config.ilql = ml_collections.ConfigDict({'expectile': 0.8, 'cql': 0.1, 'cloning': 1.0})
+  config.q_sharp = ml_collections.ConfigDict({'low': 0.0, 'high': 1.0})
+  config.ppo = ml_collections.ConfigDict(
+    {'clip_low': 0.2, 'clip_high': 0.2, 'lam': 0.95, 'value_weight': 1.0}
+  )
   config.grpo = ml_collections.ConfigDict({'clip_low': 0.2, 'clip_high': 0.2})
   config.imitation = ml_collections.ConfigDict()
   config.transforms = ()  # names in shaping.TRANSFORMS, applied in order
@@ -101,6 +114,22 @@ def get_config() -> ml_collections.ConfigDict:
   config.group_centred = ml_collections.ConfigDict()
   config.reduction = 'sequence_sum'  # token_mean | sequence_sum | sequence_mean | constant_length
   config.reference = 'start'  # start: the policy before the first step | none
+  # The reference may follow the policy: reset every `period` steps (ReVal), or an average of it.
+  config.reference_update = ml_collections.ConfigDict(
+    {'rule': 'none', 'polyak': {'rate': 0.01}, 'periodic': {'period': 200}}
+  )
+  # Networks beside the policy, for the objectives that need them.
+  config.critic = ml_collections.ConfigDict(
+    {
+      'kind': 'none',  # none | value | twin | ilql | atoms
+      'learning_rate': 1e-3,  # takes the place of optimizer.learning_rate
+      # trunk, whose hidden states a head reads: shared | stopped | own (a copy that is trained)
+      'value': {'trunk': 'stopped', 'width': 128},
+      'twin': {'count': 2, 'noise': 0.05},
+      'ilql': {'trunk': 'shared', 'width': 128},
+      'atoms': {'trunk': 'stopped', 'width': 128, 'count': 2},
+    }
+  )
   config.target = ml_collections.ConfigDict(
     {
       'rule': 'none',  # none | polyak | periodic

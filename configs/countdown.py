@@ -10,14 +10,49 @@ compares the variants; README has its numbers. Four numbers (--config.countdown.
 need far longer training than a quickstart.
 """
 
+import functools
+from typing import Any
+
 import ml_collections
 
 from configs import base
 
+# The other members of the family: what each changes in configs/base.py, at kappa = beta = 0.1.
+MEMBERS: dict[str, dict[str, Any]] = {
+  'one_step': {'algorithm': 'soft_q', 'soft_q.lam': 0.0},
+  'residual': {'algorithm': 'soft_q', 'soft_q.gradient': 'residual'},
+  'double_q': {
+    **{'algorithm': 'soft_q', 'soft_q.lam': 0.0, 'target.rule': 'polyak'},
+    **{'critic.kind': 'twin', 'critic.twin.count': 1, 'critic.learning_rate': 4e-4},
+  },
+  'dqo': {'algorithm': 'soft_q', 'soft_q.value': 'head', 'critic.kind': 'value'},
+  'pcl': {'algorithm': 'pcl', 'pcl.value': 'head', 'critic.kind': 'value'},
+  'unified_pcl': {'algorithm': 'pcl', 'pcl.value': 'lse_minus_ref'},
+  'oreo': {'algorithm': 'oreo', 'critic.kind': 'value'},
+  'tbrm': {'algorithm': 'path', 'path.value': 'lse'},
+  'reval': {
+    **{'algorithm': 'path', 'path.value': 'lse_minus_ref', 'reference_update.rule': 'periodic'},
+  },
+  'tb': {'algorithm': 'path', 'path.value': 'head', 'critic.kind': 'value'},
+  'subtb': {'algorithm': 'subtb', 'critic.kind': 'value'},
+  'pairwise': {'algorithm': 'pairwise'},
+  'mirror_descent': {'algorithm': 'mirror_descent'},
+  'sac': {'algorithm': 'sac', 'critic.kind': 'twin', 'target.rule': 'polyak'},
+  'ilql': {'algorithm': 'ilql', 'critic.kind': 'ilql', 'target.rule': 'polyak'},
+  'q_sharp': {'algorithm': 'q_sharp', 'critic.kind': 'atoms'},
+}
+
 
 def get_config(arg: str = 'soft_q') -> ml_collections.ConfigDict:
-  """`arg`: pretrain | soft_q | vargrad | grpo."""
-  variants = {'pretrain': _pretrain, 'soft_q': _soft_q, 'vargrad': _vargrad, 'grpo': _grpo}
+  """`arg`: pretrain, or one of the objectives below."""
+  variants = {
+    'pretrain': _pretrain,
+    'soft_q': _soft_q,
+    'vargrad': _vargrad,
+    'grpo': _grpo,
+    'ppo': _ppo,
+    **dict.fromkeys(MEMBERS, functools.partial(_member, arg)),
+  }
   if arg not in variants:
     raise ValueError(f'configs/countdown.py:{arg} is unknown; choose one of {", ".join(variants)}')
   config = base.get_config()
@@ -63,6 +98,20 @@ def _learned_temperature(config: ml_collections.ConfigDict) -> None:
   )
   config.alpha.target_entropy.update(target=0.35, learning_rate=0.05, low=1e-3, high=0.1)
   config.beta.target_kl.update(target=0.6, learning_rate=0.02, low=0.02, high=1.0)
+
+
+def _member(name: str, config: ml_collections.ConfigDict) -> None:
+  """A member of MEMBERS at a fixed temperature."""
+  config.temperature.update(alpha=0.0, beta=0.1)
+  config.update_from_flattened_dict(MEMBERS[name])
+
+
+def _ppo(config: ml_collections.ConfigDict) -> None:
+  """The baseline with a value head: advantages by GAE, a small entropy bonus, no KL."""
+  config.algorithm = 'ppo'
+  config.critic.kind = 'value'
+  config.reduction = 'token_mean'
+  config.temperature.update(alpha=0.001, beta=0.0)
 
 
 def _grpo(config: ml_collections.ConfigDict) -> None:

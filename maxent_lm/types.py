@@ -32,13 +32,33 @@ class Scores(NamedTuple):
   entropy: Array
 
 
+class Critic(NamedTuple):
+  """What networks beside the policy say of the batch; None or () where there is no such network.
+
+  Attributes:
+    value: [B, T] V(s_t) of a value head, reward units; at s_0 it is kappa log Z.
+    q: further energy functions q_i on the batch, each seen like a policy.
+    expected: [B, T] E_{a ~ policy}[min_i q_i(s_t, a)], exact, nats.
+    atoms: [B, T, K] log-probabilities of K returns of the action in column t.
+  """
+
+  value: Array | None = None
+  q: tuple[Scores, ...] = ()
+  expected: Array | None = None
+  atoms: Array | None = None
+
+
 class Views(NamedTuple):
-  """Who is looking at the batch. Gradients flow through `policy` (and `critic`) only."""
+  """Who is looking at the batch. Gradients flow through `policy` and `critic` only.
+
+  `target` and `critic_target` are lagged copies of `policy` and `critic`.
+  """
 
   policy: Scores
   target: Scores | None = None
   reference: Scores | None = None
-  critic: Scores | None = None
+  critic: Critic | None = None
+  critic_target: Critic | None = None
 
 
 class Batch(NamedTuple):

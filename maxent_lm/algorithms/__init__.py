@@ -7,15 +7,29 @@ number are applied by the caller, once.
 
 from collections.abc import Callable, Mapping
 
-from maxent_lm.algorithms.balance import vargrad
+from maxent_lm.algorithms.balance import mirror_descent, pairwise, vargrad
+from maxent_lm.algorithms.ilql import ilql
 from maxent_lm.algorithms.imitation import imitation
-from maxent_lm.algorithms.policy_gradient import grpo
+from maxent_lm.algorithms.path import oreo, path, pcl, subtb
+from maxent_lm.algorithms.policy_gradient import grpo, ppo
+from maxent_lm.algorithms.sac import sac
 from maxent_lm.algorithms.soft_q import soft_q
+from maxent_lm.algorithms.value_guidance import q_sharp
 from maxent_lm.types import Array
 
 LOSSES: Mapping[str, Callable[..., tuple[Array, dict[str, Array]]]] = {
   'soft_q': soft_q,
+  'path': path,
+  'pcl': pcl,
+  'subtb': subtb,
+  'oreo': oreo,
   'vargrad': vargrad,
+  'pairwise': pairwise,
+  'mirror_descent': mirror_descent,
+  'sac': sac,
+  'ilql': ilql,
+  'q_sharp': q_sharp,
   'grpo': grpo,
+  'ppo': ppo,
   'imitation': imitation,
 }

@@ -8,8 +8,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.algorithms import values
 from maxent_lm.masked import masked_mean
-from maxent_lm.soft import divergence
+from maxent_lm.soft import divergence, residual
 from maxent_lm.types import Array, Batch, Temperature, Views
 
 # exp(20) is far beyond any clip and still finite, so that no 0 * inf reaches the backward pass.
@@ -47,6 +48,42 @@ def grpo(
     'kl_k3': masked_mean(kl, batch.mask),
   }
   return -surrogate - alpha * entropy + beta * kl, jax.lax.stop_gradient(metrics)
+
+
+def ppo(
+  views: Views,
+  batch: Batch,
+  temperature: Temperature,
+  *,
+  clip_low: float,
+  clip_high: float,
+  lam: float,
+  value_weight: float,
+) -> tuple[Array, dict[str, Array]]:
+  """`grpo` with advantages from the value head, and the head's own error, [B, T].
+
+      A_t = sum_k lam^k (r + V(s') - V(s))_{t+k}, whitened over the batch's tokens
+      ... + value_weight 0.5 (V(s_t) - sg(V(s_t) + A_t))^2          (A before whitening)
+
+  Generalised advantage estimation at discount 1 [Schulman et al. 2016]; `batch.advantage` is not
+  read. The value of a bootstrapped cut is the head's. [Schulman et al. 2017]
+
+  Raises:
+    ValueError: there is no value head.
+  """
+  steps = values.trained('ppo', views, batch, temperature, 'head')
+  plain = jax.lax.stop_gradient(steps._replace(log_ratio=jnp.zeros_like(steps.log_ratio)))
+  advantage = residual.suffix(-residual.one_step(plain), batch.mask, lam)
+  error = jnp.where(batch.mask, steps.value - plain.value - advantage, 0)
+  centred = advantage - masked_mean(advantage, batch.mask)
+  deviation = jnp.sqrt(masked_mean(centred**2, batch.mask))
+  white = batch._replace(advantage=centred / (deviation + 1e-6))
+  loss, metrics = grpo(views, white, temperature, clip_low=clip_low, clip_high=clip_high)
+  seen = {
+    'value': masked_mean(steps.value, batch.mask),
+    'value_error': masked_mean(jnp.abs(error), batch.mask),
+  }
+  return loss + value_weight * 0.5 * error**2, metrics | jax.lax.stop_gradient(seen)
 
 
 def _bounded(log_ratio: Array) -> Array:

@@ -3,15 +3,18 @@
 Shapes: B sequences, T tokens. Loss values are in squared reward units.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.algorithms import values
 from maxent_lm.masked import masked_mean
 from maxent_lm.soft import residual
-from maxent_lm.types import Array, Batch, Scores, Temperature, Views
+from maxent_lm.soft.residual import Steps
+from maxent_lm.types import Array, Batch, Temperature, Views
 
 GRADIENTS = ('semi', 'residual')
-VALUES = ('lse', 'lse_minus_ref')
 
 
 def soft_q(
@@ -27,65 +30,65 @@ def soft_q(
 
   Q = V + kappa (log pi - log rho) and G the soft lambda-return; `lam` = 0 is the one-step soft
   Bellman error [Haarnoja et al. 2017; Guo et al. 2022, v1], `lam` = 1 the error of every suffix
-  [Nachum et al. 2017; Liu et al. 2025, DQO]. The optimum is the soft-optimal policy for any `lam`
-  and any data with full support.
+  [Nachum et al. 2017]. The optimum is the soft-optimal policy for any `lam` and any data with full
+  support.
 
   `gradient`: 'semi' stops G. The whole of G, later values and later log-probabilities, then comes
-  from one view, `views.target` where it is given and else the policy itself, so that G is a fixed
+  from one view, the target where it is given and else the policy itself, so that G is a fixed
   regression target. Only Q(s_t, a_t), un-normalised, is trained, and that moves V too. 'residual'
   differentiates both ends of e_t [Baird 1995; Yuan et al. 2025]; it takes no target.
 
-  `value`: 'lse' reads V = kappa LSE(q); 'lse_minus_ref' reads V = kappa (LSE(q) - LSE(q_ref)) at
-  every state, cuts included (terminal states keep V = 0) [Wang et al. 2026, ReVal]. The fixed point
-  is the same policy, since only what the free shift of the logits means has changed; but a policy
-  that starts at the reference starts, for r = 0 and alpha = 0, with zero residual and gradient.
+  `value`: see `values`. With 'head' it is DQO [Liu et al. 2025]: Q = V_head + kappa log(pi / rho).
+
+  With energy functions beside the policy's (`views.critic.q`, the twin network) each of them is
+  trained on the same target, the smallest of their lambda-returns [Fujimoto et al. 2018], and the
+  loss is the sum of the squares.
+
+  Held fixed in each step: kappa (the temperature gets no gradient), so that a learned temperature
+  moves the targets only between steps.
 
   Raises:
-    ValueError: unknown `gradient` or `value`, a target with 'residual', no reference with
-      'lse_minus_ref'.
+    ValueError: unknown `gradient` or `value`, a view that they need or cannot use.
   """
   _check(views, gradient, value)
-  policy = _read(views.policy, views, batch, temperature, value)
+  policy = values.trained('soft_q', views, batch, temperature, value)
   if gradient == 'residual':
-    error = residual.suffix(residual.one_step(policy), batch.mask, lam)
+    errors = [residual.suffix(residual.one_step(policy), batch.mask, lam)]
   else:
-    behind = policy
-    if views.target is not None:
-      behind = _read(views.target, views, batch, temperature, value)
-    error = residual.soft_q(policy) - residual.lambda_return(jax.lax.stop_gradient(behind), lam)
+    read = functools.partial(
+      values.of, views=views, batch=batch, temperature=temperature, value=value
+    )
+    twins = () if views.critic is None else views.critic.q
+    behind = twins if views.critic_target is None else views.critic_target.q
+    later = [values.lagged(views, batch, temperature, value), *map(read, behind)]
+    target = _smallest_return(later, lam)
+    errors = [residual.soft_q(steps) - target for steps in (policy, *map(read, twins))]
   metrics = {
-    'residual': masked_mean(error, batch.mask),
-    'residual_abs': masked_mean(jnp.abs(error), batch.mask),
+    'residual': masked_mean(errors[0], batch.mask),
+    'residual_abs': masked_mean(jnp.abs(errors[0]), batch.mask),
     'value': masked_mean(policy.value, batch.mask),
     'log_ratio': masked_mean(policy.log_ratio, batch.mask),
   }
-  return 0.5 * error**2, jax.lax.stop_gradient(metrics)
+  loss = 0.5 * functools.reduce(jnp.add, [error**2 for error in errors])
+  return loss, jax.lax.stop_gradient(metrics)
 
 
-def _read(
-  scores: Scores, views: Views, batch: Batch, temperature: Temperature, value: str
-) -> residual.Steps:
-  """The steps of `scores`, with the value that is asked for."""
-  steps = residual.read(scores, views.reference, batch, temperature)
-  if value == 'lse' or views.reference is None:
-    return steps
-  start = residual.read(views.reference, None, batch, temperature).value
-  return steps._replace(value=steps.value - jax.lax.stop_gradient(start))
+def _smallest_return(networks: list[Steps], lam: float) -> Array:
+  """[B, T] min over the networks of the lambda-return, without gradient."""
+  returns = [residual.lambda_return(steps, lam) for steps in networks]
+  return jax.lax.stop_gradient(functools.reduce(jnp.minimum, returns))
 
 
 def _check(views: Views, gradient: str, value: str) -> None:
   """Says what is wrong with the choices before any arithmetic."""
   if gradient not in GRADIENTS:
     raise ValueError(f'soft_q: unknown gradient {gradient!r}; choose one of {", ".join(GRADIENTS)}')
-  if value not in VALUES:
-    raise ValueError(f'soft_q: unknown value {value!r}; choose one of {", ".join(VALUES)}')
-  if gradient == 'residual' and views.target is not None:
+  values.check('soft_q', views, value)
+  twins = views.critic is not None and bool(views.critic.q)
+  if gradient == 'residual' and (views.target is not None or twins):
     raise ValueError(
-      "soft_q: gradient 'residual' differentiates both ends and takes no target view; "
+      "soft_q: gradient 'residual' differentiates both ends and takes no target view and no twin; "
       "remove the target network or choose gradient 'semi'"
     )
-  if value == 'lse_minus_ref' and views.reference is None:
-    raise ValueError(
-      "soft_q: value 'lse_minus_ref' needs a reference view; "
-      "set a reference model or choose value 'lse'"
-    )
+  if value == 'head' and twins:
+    raise ValueError("soft_q: a twin has no value head; choose value 'lse' or 'lse_minus_ref'")

@@ -8,7 +8,7 @@ import numpy as np
 
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
-from maxent_lm.build.update import has_reference, make_parts
+from maxent_lm.build.update import has_reference, make_critic, make_parts
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluate import Evaluation
 from maxent_lm.lm import partition
@@ -121,7 +121,8 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
   folder.check_config(workdir, config.to_dict())
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
-  parts = make_parts(config, make_run_scorer(config, policy))
+  critic = make_critic(config, policy.lm)
+  parts = make_parts(config, make_run_scorer(config, policy), critic)
   state = init_state(
     # A copy: the state is donated to every update, the start stays as reference.
     jax.tree.map(lambda x: x.copy(), policy.params),
@@ -130,9 +131,13 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
     beta=parts.beta,
     has_target=parts.target_update is not None,
     seed=config.seed,
+    critic=None if critic is None else critic.init(policy.params, config.seed),
+    critic_optimizer=parts.critic_optimizer,
+    moving_reference=parts.reference_update is not None,
   )
   state = _place(state, policy.mesh)
-  reference = policy.params if has_reference(config) else None
+  stays = has_reference(config) and parts.reference_update is None
+  reference = policy.params if stays else None
   update = make_update(parts)
   _trace(update, state, reference, policy.mesh)
   folder.record(workdir, config.to_dict())

@@ -10,19 +10,23 @@ import optax
 
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.build.names import Config, choose
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.heads import CRITICS, CriticNet
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.shaping import TRANSFORMS, chain
 from maxent_lm.temperature import CONTROLLERS
 from maxent_lm.train.step import TARGETS, Parts, TargetUpdate
 from maxent_lm.types import Array, Controller, ControllerState, Scorer
 
-SOFT = ('soft_q', 'vargrad')  # objectives around the soft Bellman residual
+SOFT = (  # objectives around the soft Bellman residual
+  *('soft_q', 'path', 'pcl', 'subtb', 'oreo', 'vargrad', 'pairwise', 'mirror_descent', 'sac'),
+)
 LEARNED = ('target_entropy', 'target_kl')  # controllers with bounds
 REFERENCE = {'start': True, 'none': False}  # config.reference
 
 
-def make_parts(config: Config, scorer: Scorer) -> Parts:
-  """What one update is made of."""
+def make_parts(config: Config, scorer: Scorer, critic: CriticNet | None) -> Parts:
+  """What one update is made of; `critic` is what `make_critic` gives."""
   loss = choose('config.algorithm', config.algorithm, LOSSES)
   transforms = [
     functools.partial(choose('config.transforms', name, TRANSFORMS), **config[name])
@@ -35,11 +39,21 @@ def make_parts(config: Config, scorer: Scorer) -> Parts:
     loss=functools.partial(loss, **config[config.algorithm]),
     transform=chain(*transforms),
     reduction=choose('config.reduction', config.reduction, REDUCTIONS),
-    optimizer=make_optimizer(config),
+    optimizer=make_optimizer(config, config.optimizer.learning_rate),
     alpha=alpha,
     beta=beta,
-    target_update=make_target(config),
+    target_update=make_rule('config.target', config.target),
+    critic=None if critic is None else critic.score,
+    critic_optimizer=critic and make_optimizer(config, config.critic.learning_rate),
+    reference_update=make_reference_update(config),
   )
+
+
+def make_critic(config: Config, lm: LM) -> CriticNet | None:
+  """The networks beside the policy, or None without any."""
+  kind = config.critic.kind
+  make = choose('config.critic.kind', kind, {'none': None, **CRITICS})
+  return None if make is None else make(lm, chunk=config.compute.chunk, **config.critic[kind])
 
 
 def make_controller(config: Config, knob: str) -> Controller:
@@ -86,25 +100,34 @@ def _range(config: Config, knob: str, controller: Controller) -> tuple[np.ndarra
   return values, values
 
 
-def make_target(config: Config) -> TargetUpdate | None:
-  """The target network's rule, or None without one."""
-  rule = config.target.rule
-  make = choose('config.target.rule', rule, TARGETS)
-  return None if make is None else make(**config.target[rule])
+def make_rule(key: str, section: Config) -> TargetUpdate | None:
+  """How a lagged copy follows the policy, or None where there is no such copy."""
+  make = choose(f'{key}.rule', section.rule, TARGETS)
+  return None if make is None else make(**section[section.rule])
 
 
-def make_optimizer(config: Config) -> optax.GradientTransformation:
+def make_reference_update(config: Config) -> TargetUpdate | None:
+  """How the reference follows the policy, or None where it stays."""
+  rule = make_rule('config.reference_update', config.reference_update)
+  if rule is not None and not has_reference(config):
+    raise ValueError(
+      "config.reference_update moves a reference, but there is none: set config.reference='start'"
+    )
+  return rule
+
+
+def make_optimizer(config: Config, learning_rate: float) -> optax.GradientTransformation:
   """AdamW behind a global-norm clip, with warm-up and an optional decay to zero."""
   o, steps = config.optimizer, config.steps
   rest = max(steps - o.warmup_steps, 1)
   decays = {
-    'constant': optax.constant_schedule(o.learning_rate),
-    'linear': optax.linear_schedule(o.learning_rate, 0.0, rest),
-    'cosine': optax.cosine_decay_schedule(o.learning_rate, rest),
+    'constant': optax.constant_schedule(learning_rate),
+    'linear': optax.linear_schedule(learning_rate, 0.0, rest),
+    'cosine': optax.cosine_decay_schedule(learning_rate, rest),
   }
   decay = choose('config.optimizer.decay', o.decay, decays)
   warmup = optax.linear_schedule(
-    o.learning_rate / (o.warmup_steps + 1), o.learning_rate, o.warmup_steps
+    learning_rate / (o.warmup_steps + 1), learning_rate, o.warmup_steps
   )
   schedule = optax.join_schedules([warmup, decay], [o.warmup_steps])
   return optax.chain(

@@ -43,6 +43,9 @@ PARAMETERS: Mapping[tuple[str, ...], tuple[str | None, ...]] = {
   ('layers', 'mlp', 'gate'): (None, 'embed', 'mlp'),
   ('layers', 'mlp', 'up'): (None, 'embed', 'mlp'),
   ('layers', 'mlp', 'down'): (None, 'mlp', 'embed'),
+  ('q1', 'down'): (None, 'vocab'),
+  ('q2', 'down'): (None, 'vocab'),
+  ('atoms', 'down'): (None, 'vocab'),
 }
 
 

@@ -3,6 +3,9 @@
 Shapes: B rows, T tokens, D width, V vocabulary, C tokens in a chunk.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -41,9 +44,22 @@ def score_hidden(hidden: Array, head: Array, tokens: Array, *, chunk: int) -> Sc
   Returns:
     Scores [B, T], float32.
   """
+
+  def score(hidden: Array, tokens: Array) -> Scores:
+    return score_logits(next_token_logits(hidden, head), tokens)
+
+  return in_chunks(score, hidden, tokens, chunk=chunk)
+
+
+def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
+  """`function` of [C, ...] pieces of [B, T, ...] arrays, at most `chunk` tokens at a time.
+
+  Its results, a pytree of [C, ...], come back as [B, T, ...]. What it computes in between exists
+  for one piece only, and is computed again in the backward pass. Raises ValueError for chunk < 1.
+  """
   if chunk < 1:
-    raise ValueError(f'score_hidden: chunk is {chunk}; it must be at least 1 token.')
-  count = tokens.size
+    raise ValueError(f'chunk is {chunk}; it must be at least 1 token')
+  shape, count = arrays[0].shape[:2], arrays[0].shape[0] * arrays[0].shape[1]
   loops = max(1, -(-count // chunk))
   width = -(-count // loops)
   extra = loops * width - count
@@ -54,12 +70,20 @@ def score_hidden(hidden: Array, head: Array, tokens: Array, *, chunk: int) -> Sc
     # Every loops-th token makes a chunk: rows sharded over devices stay sharded inside each chunk.
     return jnp.moveaxis(flat.reshape(width, loops, *flat.shape[1:]), 1, 0)
 
-  @jax.checkpoint
-  def score_chunk(piece: tuple[Array, Array]) -> Scores:
-    return score_logits(next_token_logits(piece[0], head), piece[1])
+  def join(values: Array) -> Array:
+    flat = jnp.moveaxis(values, 0, 1).reshape(loops * width, *values.shape[2:])
+    return flat[:count].reshape(*shape, *values.shape[2:])
 
-  scores = jax.lax.map(score_chunk, (split(hidden), split(tokens)))
-  return jax.tree.map(lambda leaf: leaf.T.reshape(-1)[:count].reshape(tokens.shape), scores)
+  pieces = tuple(split(values) for values in arrays)
+  return jax.tree.map(join, jax.lax.map(jax.checkpoint(lambda piece: function(*piece)), pieces))
+
+
+def before(values: Array) -> Array:
+  """[B, T - 1, ...] of the states after columns 0 ... T - 2, put where they are the state before.
+
+  Column t of the result is the entry of column t - 1; column 0 has no state before it and is 0.
+  """
+  return jnp.pad(values, ((0, 0), (1, 0)) + ((0, 0),) * (values.ndim - 2))
 
 
 def make_scorer(lm: LM, *, chunk: int) -> Scorer:
@@ -73,6 +97,6 @@ def make_scorer(lm: LM, *, chunk: int) -> Scorer:
   def score(params: Params, tokens: Array) -> Scores:
     hidden = lm.hidden(params, tokens)[:, :-1]
     scores = score_hidden(hidden, lm.head(params), tokens[:, 1:], chunk=chunk)
-    return jax.tree.map(lambda leaf: jnp.pad(leaf, ((0, 0), (1, 0))), scores)
+    return jax.tree.map(before, scores)
 
   return score

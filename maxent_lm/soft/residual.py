@@ -74,6 +74,12 @@ def read(scores: Scores, reference: Scores | None, batch: Batch, temperature: Te
   )
 
 
+def with_value(steps: Steps, value: Array) -> Steps:
+  """The same path with V(s_t) = `value` [B, T], reward units: of a head, or of another network."""
+  chex.assert_equal_shape([value, steps.mask])
+  return steps._replace(value=_clean(value, value_columns(steps.mask, steps.bootstrap)))
+
+
 def soft_q(steps: Steps) -> Array:
   """[B, T] Q(s_t, a_t) = V(s_t) + kappa_t (log pi - log rho)(a_t|s_t), 0 outside the mask."""
   return jnp.where(steps.mask, steps.value + steps.kappa * steps.log_ratio, 0)
@@ -102,6 +108,31 @@ def next_value(value: Array, mask: Array, bootstrap: Array) -> Array:
   return jnp.where(mask, jnp.take_along_axis(ends, _next_column(mask), axis=1), 0)
 
 
+def following(values: Array, mask: Array) -> Array:
+  """[B, T] `values` in the next masked column; 0 after the last action and outside the mask."""
+  return next_value(values, mask, jnp.zeros(mask.shape[0], bool))
+
+
+def sub_paths(steps: Steps, weights: Array) -> tuple[Array, Array]:
+  """Two [B, T]: sum_n w_n delta(t:t+n)^2, and sum_n w_n, over the sub-paths that begin at t.
+
+  `weights` [N] is w_1 ... w_N for n = 1 ... N actions; sub-paths that would go beyond the end of
+  the response do not exist. Time and, in the backward pass, memory grow like B T N.
+  """
+  single = one_step(steps)
+
+  def longer(carry: tuple[Array, Array], weight: Array) -> tuple[tuple, tuple[Array, Array]]:
+    delta, exists = carry
+    share = jnp.where(exists, weight, 0)
+    later = single + following(delta, steps.mask)
+    further = steps.mask & following(exists, steps.mask).astype(bool)
+    return (later, further), (share * delta**2, share)
+
+  weights = jnp.asarray(weights, single.dtype)
+  squares, shares = jax.lax.scan(longer, (single, steps.mask), weights)[1]
+  return jnp.sum(squares, axis=0), jnp.sum(shares, axis=0)
+
+
 def suffix(deltas: Array, mask: Array, lam: float | Array) -> Array:
   """[B, T] e_t = delta_t + lam e_{t+1}, t+1 the next masked column; 0 outside the mask.
 
@@ -126,7 +157,7 @@ def lambda_return(steps: Steps, lam: float | Array) -> Array:
   G_t = sum_{k>=t} r_k - sum_{k>t} kappa_k (log pi - log rho)_k (+ V at a bootstrapped cut).
   """
   errors = suffix(one_step(steps), steps.mask, lam)
-  later = next_value(errors, steps.mask, jnp.zeros_like(steps.bootstrap))
+  later = following(errors, steps.mask)
   target = steps.reward + next_value(steps.value, steps.mask, steps.bootstrap) - lam * later
   return jnp.where(steps.mask, target, 0)
 

@@ -20,7 +20,8 @@ def _items(state: TrainState) -> dict[str, Any]:
     'temperature': {'alpha': state.alpha, 'beta': state.beta},
     'progress': {'step': state.step, 'key': state.key},
   }
-  return items if state.target is None else items | {'target': state.target}
+  optional = {'target': state.target, 'critic': state.critic, 'reference': state.reference}
+  return items | {name: item for name, item in optional.items() if item is not None}
 
 
 class Checkpointer:
@@ -69,6 +70,8 @@ class Checkpointer:
       params=stored['params'],
       target=stored['target'] if like.target is not None else None,
       opt_state=stored['optimizer'],
+      critic=stored['critic'] if like.critic is not None else None,
+      reference=stored['reference'] if like.reference is not None else None,
       alpha=stored['temperature']['alpha'],
       beta=stored['temperature']['beta'],
       key=stored['progress']['key'],

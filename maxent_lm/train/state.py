@@ -9,6 +9,14 @@ import optax
 from maxent_lm.types import Array, Controller, ControllerState, Params
 
 
+class CriticState(NamedTuple):
+  """Networks beside the policy: parameters, a lagged copy or None, the state of their optimiser."""
+
+  params: Params
+  target: Params | None
+  opt_state: optax.OptState
+
+
 class TrainState(NamedTuple):
   """A run between two steps; resuming from it continues bit for bit.
 
@@ -16,7 +24,9 @@ class TrainState(NamedTuple):
     step: int32, updates taken (skipped ones included).
     params: the policy.
     target: the lagged copy that gives soft Bellman targets; None without a target network.
-    opt_state: of the optimiser.
+    opt_state: of the policy's optimiser.
+    critic: networks beside the policy; None without any.
+    reference: the reference policy where it moves during the run; None where it stays.
     alpha: entropy weight and its controller's memory.
     beta: weight of the KL to the reference, likewise.
     key: PRNG key of the run; a step uses fold_in(key, step).
@@ -26,6 +36,8 @@ class TrainState(NamedTuple):
   params: Params
   target: Params | None
   opt_state: optax.OptState
+  critic: CriticState | None
+  reference: Params | None
   alpha: ControllerState
   beta: ControllerState
   key: Array
@@ -39,14 +51,30 @@ def init_state(
   beta: Controller,
   has_target: bool,
   seed: int,
+  critic: Params | None = None,
+  critic_optimizer: optax.GradientTransformation | None = None,
+  moving_reference: bool = False,
 ) -> TrainState:
-  """The state before the first step. The target starts as a copy of the policy."""
+  """The state before the first step. Targets and a moving reference start as copies."""
+  beside = None
+  if critic is not None and critic_optimizer is not None:
+    beside = CriticState(
+      params=critic,
+      target=_copy(critic) if has_target else None,
+      opt_state=jax.jit(critic_optimizer.init)(critic),
+    )
   return TrainState(
     step=jnp.int32(0),
     params=params,
-    target=jax.tree.map(jnp.copy, params) if has_target else None,
+    target=_copy(params) if has_target else None,
     opt_state=jax.jit(optimizer.init)(params),  # jit: moments inherit the parameters' sharding
+    critic=beside,
+    reference=_copy(params) if moving_reference else None,
     alpha=alpha.init(),
     beta=beta.init(),
     key=jax.random.key(seed),
   )
+
+
+def _copy(params: Params) -> Params:
+  return jax.tree.map(jnp.copy, params)

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import optax
 
 from maxent_lm.masked import masked_mean, masked_sum
-from maxent_lm.train.state import TrainState
+from maxent_lm.train.state import CriticState, TrainState
 from maxent_lm.types import (
   Array,
   Batch,
   Controller,
+  Critic,
   Loss,
   Params,
   Scorer,
@@ -31,7 +32,12 @@ TargetUpdate = Callable[[Params, Params, Array], Params]  # (params, target, ste
 
 
 class Parts(NamedTuple):
-  """What an update is made of; `build/update.py` picks them by name."""
+  """What an update is made of; `build/update.py` picks them by name.
+
+  `critic` scores the networks beside the policy, (critic, policy, tokens) -> Critic, and
+  `critic_optimizer` trains them. `target_update` moves the lagged copies of both, and
+  `reference_update` a reference that is part of the state; None where there is no such thing.
+  """
 
   scorer: Scorer
   loss: Loss
@@ -40,25 +46,31 @@ class Parts(NamedTuple):
   optimizer: optax.GradientTransformation
   alpha: Controller
   beta: Controller
-  target_update: TargetUpdate | None
+  target_update: TargetUpdate | None = None
+  critic: Callable[[Params, Params, Array], Critic] | None = None
+  critic_optimizer: optax.GradientTransformation | None = None
+  reference_update: TargetUpdate | None = None
+
+
+class Trained(NamedTuple):
+  """What gradients are taken in; `critic` is None without one."""
+
+  policy: Params
+  critic: Params
 
 
 def make_update(parts: Parts) -> Update:
   """Builds the jitted update; the state is donated.
 
   An update whose loss or gradient is not finite is skipped as a whole: parameters, optimiser,
-  temperature and target stay as they were, `step` advances, and `skipped` is 1 in the metrics.
-  The check looks at the raw gradient, before any clipping can hide an infinity.
+  temperature, target and reference stay as they were, `step` advances, and `skipped` is 1 in the
+  metrics. The check looks at the raw gradient, before any clipping can hide an infinity.
   """
 
   def objective(
-    params: Params, state: TrainState, reference: Params | None, batch: Batch
+    trained: Trained, state: TrainState, reference: Params | None, batch: Batch
   ) -> tuple[Array, dict[str, Array]]:
-    views = Views(
-      policy=parts.scorer(params, batch.tokens),
-      target=_frozen(parts.scorer, state.target, batch.tokens),
-      reference=_frozen(parts.scorer, reference, batch.tokens),
-    )
+    views = _look(parts, trained, state, reference, batch.tokens)
     temperature = Temperature(state.alpha.value, state.beta.value)
     values, metrics = parts.loss(views, batch, temperature)
     loss = parts.reduction(values * batch.weight, batch.mask)
@@ -69,7 +81,8 @@ def make_update(parts: Parts) -> Update:
   ) -> tuple[TrainState, dict[str, Array]]:
     batch = parts.transform(batch)
     gradient = jax.grad(objective, has_aux=True)
-    grads, metrics = gradient(state.params, state, reference, batch)
+    trained = Trained(state.params, None if state.critic is None else state.critic.params)
+    grads, metrics = gradient(trained, state, reference, batch)
     norm = optax.global_norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'])
     metrics |= {
@@ -86,20 +99,51 @@ def make_update(parts: Parts) -> Update:
   return jax.jit(update, donate_argnums=0)
 
 
+def _look(
+  parts: Parts, trained: Trained, state: TrainState, reference: Params | None, tokens: Array
+) -> Views:
+  """Everybody's view of the tokens; only `trained` is differentiated."""
+  critic = behind = None
+  if parts.critic is not None and state.critic is not None:
+    critic = parts.critic(trained.critic, trained.policy, tokens)
+    if state.critic.target is not None:
+      lagged = parts.critic(state.critic.target, trained.policy, tokens)
+      behind = jax.lax.stop_gradient(lagged)
+  return Views(
+    policy=parts.scorer(trained.policy, tokens),
+    target=_frozen(parts.scorer, state.target, tokens),
+    reference=_frozen(
+      parts.scorer, reference if state.reference is None else state.reference, tokens
+    ),
+    critic=critic,
+    critic_target=behind,
+  )
+
+
 def _advance(
-  parts: Parts, state: TrainState, grads: Params, metrics: dict[str, Array]
+  parts: Parts, state: TrainState, grads: Trained, metrics: dict[str, Array]
 ) -> TrainState:
-  updates, opt_state = parts.optimizer.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
   step = state.step + 1
-  target = state.target
-  if parts.target_update is not None:
-    target = parts.target_update(params, target, step)
+
+  def move(rule: TargetUpdate | None, params: Params, behind: Params | None) -> Params | None:
+    return behind if rule is None or behind is None else rule(params, behind, step)
+
+  updates, opt_state = parts.optimizer.update(grads.policy, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  critic = state.critic
+  if critic is not None and parts.critic_optimizer is not None:
+    updates, critic_opt_state = parts.critic_optimizer.update(
+      grads.critic, critic.opt_state, critic.params
+    )
+    new = optax.apply_updates(critic.params, updates)
+    critic = CriticState(new, move(parts.target_update, new, critic.target), critic_opt_state)
   return TrainState(
     step=step,
     params=params,
-    target=target,
+    target=move(parts.target_update, params, state.target),
     opt_state=opt_state,
+    critic=critic,
+    reference=move(parts.reference_update, params, state.reference),
     alpha=parts.alpha.update(state.alpha, metrics),
     beta=parts.beta.update(state.beta, metrics),
     key=state.key,
