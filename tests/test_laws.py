@@ -1,17 +1,16 @@
-"""Identities between the objectives, and what none of them may depend on. Everything in float64."""
-
-import functools
+"""Identities between the objectives. Everything in float64."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_language import state_kappa, toy
+from objectives import OBJECTIVES, SHIFT_AT_THE_START, SHIFT_EVERYWHERE, Toy, knobs, seeing
+from toy_language import state_kappa
 
 from maxent_lm import masked
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.soft import exact, residual
-from maxent_lm.types import Batch, Scores, Temperature, Views
+from maxent_lm.types import Critic, Views
 
 
 @pytest.fixture(autouse=True)
@@ -21,43 +20,7 @@ def float64():
 
 
 def soft_q(lam=0.5, gradient='semi', value='lse'):
-  return functools.partial(LOSSES['soft_q'], lam=lam, gradient=gradient, value=value)
-
-
-OBJECTIVES = {
-  'soft_q semi': soft_q(),
-  'soft_q residual': soft_q(gradient='residual'),
-  'soft_q offset': soft_q(value='lse_minus_ref'),
-  'vargrad': LOSSES['vargrad'],
-  'grpo': functools.partial(LOSSES['grpo'], clip_low=0.2, clip_high=0.3),
-  'imitation': LOSSES['imitation'],
-}
-each_objective = pytest.mark.parametrize('loss', OBJECTIVES.values(), ids=OBJECTIVES)
-
-
-def knobs(alpha, beta):
-  return Temperature(jnp.asarray(alpha), jnp.asarray(beta))
-
-
-class Toy:
-  """The toy language as a batch of all strings, with tabular logits."""
-
-  def __init__(self):
-    self.language = toy()
-    self.batch = exact.to_batch(self.language)
-    states = np.pad(exact.strings(self.language).states, ((0, 0), (0, 1)))
-    self.states = jnp.asarray(states)
-    self.reference = self.scores(self.language.log_ref)
-    self.logits = jnp.asarray(np.random.default_rng(3).normal(size=self.language.reward.shape))
-
-  def scores(self, q):
-    return exact.tabular_scores(jnp.asarray(q), self.states, self.batch.tokens)
-
-  def views(self, q):
-    return Views(self.scores(q), None, self.reference)
-
-  def string_logp(self, q):
-    return masked.masked_sum(self.scores(q).logp, self.batch.mask, axis=1)
+  return seeing((), 'soft_q', lam=lam, gradient=gradient, value=value)
 
 
 # At the optimum.
@@ -130,6 +93,205 @@ def test_semi_and_residual_gradients_differ_only_in_the_gradient():
   assert float(jnp.abs(semi_gradient - full_gradient).max()) > 1e-2
 
 
+def gradients(loss, world, *, critic=lambda q: None, batch=None, temperature=None):
+  """Total loss, and its gradient in the policy's logits, with the critic `critic(q)`."""
+  temperature = knobs(0.1, 0.25) if temperature is None else temperature
+  batch = world.batch if batch is None else batch
+
+  def total(q):
+    views = world.views(q)._replace(critic=critic(q))
+    return jnp.sum(loss(views, batch, temperature)[0])
+
+  return jax.value_and_grad(total)(world.logits)
+
+
+def same(left, right, scale=1.0):
+  np.testing.assert_allclose(left[0], scale * right[0], rtol=1e-10)
+  np.testing.assert_allclose(left[1], scale * right[1], rtol=1e-8, atol=1e-12)
+  assert np.abs(left[1]).max() > 1e-3
+
+
+def test_residuals_add_up_along_a_path():
+  """delta(i:j) + delta(j:k) = delta(i:k), with a temperature of its own for every token."""
+  world, kappa = Toy(), state_kappa()
+  temperature = knobs(kappa[world.states], 0.5 * kappa[world.states])
+  steps = residual.read(world.scores(world.logits), world.reference, world.batch, temperature)
+  value = np.where(world.batch.mask, steps.value, 0)
+  gain = np.where(world.batch.mask, steps.kappa * steps.log_ratio - steps.reward, 0)
+
+  def delta(row, i, j):
+    return value[row, i] - value[row, j] + gain[row, i:j].sum()
+
+  for row in range(31):
+    for i, j, k in ((0, 1, 3), (0, 2, 4), (1, 2, 4), (0, 3, 4)):
+      parts = delta(row, i, j) + delta(row, j, k)
+      assert parts == pytest.approx(delta(row, i, k), abs=1e-12)
+  np.testing.assert_allclose(residual.path(steps), [delta(r, 0, 4) for r in range(31)], atol=1e-12)
+
+
+def test_pcl_is_the_sum_over_sub_paths():
+  """Against two loops over (i, j), and autodiff against delta (grad V_i - grad V_j + sum grad)."""
+  world, temperature = Toy(), knobs(0.1, 0.25)
+  mask = np.asarray(world.batch.mask)
+
+  def by_hand(q):
+    steps = residual.read(world.scores(q), world.reference, world.batch, temperature)
+    value = jnp.where(mask, steps.value, 0)
+    gain = jnp.where(mask, steps.kappa * steps.log_ratio - steps.reward, 0)
+    done = jnp.cumsum(jnp.pad(gain, ((0, 0), (1, 0))), axis=1)
+    total = 0.0
+    for n in (1, 2, 3):
+      for i in range(mask.shape[1] - n):
+        exists = mask[:, i] & mask[:, i + n - 1]
+        delta = value[:, i] - value[:, i + n] + done[:, i + n] - done[:, i]
+        total += jnp.sum(jnp.where(exists, 0.5 * delta**2, 0))
+    return total
+
+  same(gradients(OBJECTIVES['PCL'], world), jax.value_and_grad(by_hand)(world.logits))
+
+
+def test_the_gradient_of_a_path_is_the_residual_times_its_parts():
+  """[Nachum et al. 2017]: -delta in each log-probability and value, with their signs."""
+  world = Toy()
+
+  def total(logp, value):
+    scores = world.scores(world.logits)._replace(logp=logp, value=value)
+    views = Views(scores, None, world.reference)
+    return jnp.sum(LOSSES['path'](views, world.batch, knobs(0.1, 0.25), value='lse')[0])
+
+  scores = world.scores(world.logits)
+  by_logp, by_value = jax.grad(total, argnums=(0, 1))(scores.logp, scores.value)
+  delta = residual.path(residual.read(scores, world.reference, world.batch, knobs(0.1, 0.25)))
+  np.testing.assert_allclose(by_logp, 0.35 * jnp.where(world.batch.mask, delta[:, None], 0))
+  first = jnp.arange(by_value.shape[1])[None, :] == 0
+  np.testing.assert_allclose(by_value, 0.35 * jnp.where(first, delta[:, None], 0), atol=1e-15)
+
+
+def test_tbrm_is_trajectory_balance_with_the_log_sum_exp_as_log_z():
+  world = Toy()
+
+  def lse(q):
+    return Critic(value=0.35 * jax.nn.logsumexp(q, axis=-1)[world.states])
+
+  tb = seeing(('value',), 'path', value='head')
+  same(gradients(OBJECTIVES['TBRM'], world), gradients(tb, world, critic=lse))
+
+
+def test_tbrm_is_the_longest_sub_path_of_pcl():
+  world, mask = Toy(), np.asarray(Toy().batch.mask)
+  weights = [0, 0, 0, 1]  # paths of exactly four actions: the strings of full length
+  steps = residual.read(world.scores(world.logits), world.reference, world.batch, knobs(0.1, 0.25))
+  squares, _ = residual.sub_paths(steps, jnp.asarray(weights, float))
+  path, _ = OBJECTIVES['TBRM'](world.views(world.logits), world.batch, knobs(0.1, 0.25))
+  whole = mask.sum(axis=1) == 4
+  np.testing.assert_allclose(0.5 * squares[whole, 0], path[whole, 3], rtol=1e-12)
+  assert not np.asarray(squares)[~whole].any()
+
+
+def test_one_step_pcl_is_residual_soft_q():
+  world = Toy()
+  pcl = seeing((), 'pcl', length=1, value='lse')
+  same(gradients(pcl, world), gradients(soft_q(0.0, 'residual'), world))
+
+
+@pytest.mark.parametrize('lam', [0.0, 1.0])
+def test_lambda_goes_from_one_step_to_the_rest_of_the_path(lam):
+  """G - q is minus the residual of the step, or of the whole suffix."""
+  world, temperature = Toy(), knobs(0.1, 0.25)
+  steps = residual.read(world.scores(world.logits), world.reference, world.batch, temperature)
+  error = residual.soft_q(steps) - residual.lambda_return(steps, lam)
+  single = np.asarray(residual.one_step(steps))
+  rest = np.cumsum(single[:, ::-1], axis=1)[:, ::-1] * np.asarray(world.batch.mask)
+  np.testing.assert_allclose(error, single if lam == 0 else rest, atol=1e-12)
+
+
+def test_oreo_is_the_semi_gradient_of_the_suffix_with_a_head():
+  world = Toy()
+
+  def total(name, value, options):
+    views = world.views(world.logits)
+    views = views._replace(critic=Critic(value=value[world.states]))
+    return jnp.sum(LOSSES[name](views, world.batch, knobs(0.1, 0.25), **options)[0])
+
+  value = jnp.asarray(np.random.default_rng(0).normal(size=15))
+  head = {'lam': 1.0, 'gradient': 'semi', 'value': 'head'}
+  by_head = [
+    jax.grad(total, argnums=1)(name, value, options)
+    for name, options in (('oreo', {'value_weight': 1.0}), ('soft_q', head))
+  ]
+  np.testing.assert_allclose(*by_head, rtol=1e-10)
+  oreo = seeing(('value',), 'oreo', value_weight=1.0)
+  dqo = seeing(('value',), 'soft_q', **head)
+  critic = {'critic': world.critic}
+  left, right = gradients(oreo, world, **critic), gradients(dqo, world, **critic)
+  np.testing.assert_allclose(left[1], right[1], rtol=1e-10, atol=1e-12)
+
+
+def test_pairs_pull_like_vargrad_only_harder():
+  """In a group of n the gradient of the pairs is 2 n / (n - 1) times that of VarGrad."""
+  world = Toy()
+  pairs, vargrad = (gradients(LOSSES[name], world) for name in ('pairwise', 'vargrad'))
+  np.testing.assert_allclose(pairs[1], 2 * 31 / 30 * vargrad[1], rtol=1e-8, atol=1e-12)
+
+
+def test_pairs_are_the_mean_over_the_others():
+  world, temperature = Toy(), knobs(0.1, 0.25)
+  views = world.views(world.logits)
+  values, _ = LOSSES['pairwise'](views, world.batch, temperature)
+  steps = residual.read(views.policy, views.reference, world.batch, temperature)
+  returns = np.asarray(-residual.path(steps._replace(value=jnp.zeros_like(steps.value))))
+  squares = 0.5 * (returns[:, None] - returns[None, :]) ** 2
+  np.testing.assert_allclose(values.sum(axis=1), squares.sum(axis=1) / 30, rtol=1e-10)
+
+
+@pytest.mark.parametrize('sharpness', [0.0, 1.0])
+def test_the_log_mean_exp_of_a_full_group_is_log_z(sharpness):
+  """Rows drawn in proportion to their behaviour probability; here all of them, weighted alike."""
+  world = Toy()
+  last = masked.last_action(world.batch.mask)
+  batch = world.batch._replace(logp=jnp.where(last, -jnp.log(31.0), 0.0))
+  _, metrics = LOSSES['mirror_descent'](
+    world.views(sharpness * world.logits), batch, knobs(0.1, 0.25)
+  )
+  value = exact.solve(world.language, 0.1, 0.25).value[0]
+  assert float(metrics['value']) == pytest.approx(value, rel=1e-12)
+
+
+def test_a_tree_has_one_way_into_every_state():
+  """log P_B = 0: the backward policy of balance objectives has nothing to choose."""
+  child = Toy().language.child
+  reached, ways = np.unique(child[child >= 0], return_counts=True)
+  assert sorted(reached) == list(range(1, 15)) and (ways == 1).all()
+
+
+def test_the_actor_of_sac_rests_at_the_boltzmann_policy_of_its_critics():
+  world = Toy()
+  energy = jnp.asarray(np.random.default_rng(1).normal(size=(15, 3)))
+
+  def critic(q):
+    expected = jnp.sum(jax.nn.softmax(q) * energy, axis=-1)
+    return Critic(q=(world.scores(energy),), expected=expected[world.states])
+
+  def total(q):
+    views = world.views(q)._replace(critic=critic(q))
+    return jnp.sum(OBJECTIVES['SAC'](views, world.batch, knobs(0.1, 0.25))[0])
+
+  rest = jax.grad(total)(energy + 2.0)
+  np.testing.assert_allclose(rest, 0, atol=1e-12)
+  assert np.abs(jax.grad(total)(world.logits)).max() > 1e-2
+
+
+def test_two_atoms_are_the_binary_cross_entropy():
+  world = Toy()
+  logit = jnp.asarray(np.random.default_rng(2).normal(size=world.batch.mask.shape))
+  atoms = jnp.stack([jax.nn.log_sigmoid(-logit), jax.nn.log_sigmoid(logit)], axis=-1)
+  views = world.views(world.logits)._replace(critic=Critic(atoms=atoms))
+  values, _ = LOSSES['q_sharp'](views, world.batch, knobs(0.0, 1.0), low=0.0, high=1.0)
+  total = masked.masked_sum(world.batch.reward, world.batch.mask, axis=1)[:, None]
+  expected = -(total * atoms[..., 1] + (1 - total) * atoms[..., 0])
+  np.testing.assert_allclose(values, np.where(world.batch.mask, expected, 0), rtol=1e-10)
+
+
 def test_a_target_equal_to_the_policy_changes_nothing():
   world, temperature = Toy(), knobs(0.1, 0.25)
 
@@ -147,20 +309,22 @@ def test_a_target_equal_to_the_policy_changes_nothing():
   assert float(abs(jax.value_and_grad(total)(world.logits, 0.5)[0] - plain[0])) > 1e-2
 
 
-@pytest.mark.parametrize('name', ['soft_q', 'vargrad'])
+@pytest.mark.parametrize('name', OBJECTIVES.keys() - {'grpo', 'ppo', 'imitation'})
 def test_alpha_beta_split_is_a_tempered_reference(name):
   """(alpha, beta, ref) == (0, kappa, ref^(beta/kappa)), not renormalised."""
-  world = Toy()
-  loss = {'soft_q': soft_q(), 'vargrad': LOSSES['vargrad']}[name]
+  world, loss = Toy(), OBJECTIVES[name]
   views = world.views(world.logits)
   tempered = views.reference._replace(logp=0.6 * views.reference.logp)
   split, _ = loss(views, world.batch, knobs(0.2, 0.3))
   merged, _ = loss(views._replace(reference=tempered), world.batch, knobs(0.0, 0.5))
   np.testing.assert_allclose(split, merged, rtol=1e-12, atol=1e-14)
+  if name in ('ILQL', 'Q-sharp'):  # no temperature in the loss
+    return
   free, _ = loss(views, world.batch, knobs(0.5, 0.0))
-  none, _ = loss(views._replace(reference=None), world.batch, knobs(0.5, 0.0))
-  np.testing.assert_allclose(free, none, rtol=1e-12)
   assert float(jnp.abs(split - free).max()) > 1e-2
+  if name not in ('soft_q offset', 'ReVal'):
+    none, _ = loss(views._replace(reference=None), world.batch, knobs(0.5, 0.0))
+    np.testing.assert_allclose(free, none, rtol=1e-12)
 
 
 @pytest.mark.parametrize('kappa', [0.35, 2.0])
@@ -210,10 +374,10 @@ def _objective_gradient(world, alpha, beta, step=1e-5):
   return gradient
 
 
-@each_objective
-def test_shift_of_the_logits(loss):
-  """A shift per state moves the values: soft_q sees it and trains it, policy losses do neither."""
-  world = Toy()
+@pytest.mark.parametrize('name', OBJECTIVES)
+def test_shift_of_the_logits(name):
+  """A shift per state moves the values: whoever reads V from the logits sees and trains it."""
+  world, loss = Toy(), OBJECTIVES[name]
   batch = world.batch._replace(advantage=world.batch.reward - 0.3)
 
   def total(q):
@@ -223,152 +387,10 @@ def test_shift_of_the_logits(loss):
   value, gradient = jax.value_and_grad(total)(world.logits)
   rows = np.abs(np.asarray(gradient).sum(axis=1))
   moved = abs(float(total(world.logits + shift) - value))
-  if isinstance(loss, functools.partial) and loss.func is LOSSES['soft_q']:
-    assert rows.min() > 1e-3 and moved > 1e-2
+  if name in SHIFT_EVERYWHERE:
+    assert rows.min() > 1e-4 and moved > 1e-2
+  elif name in SHIFT_AT_THE_START:
+    assert rows[0] > 1e-3 and rows[1:].max() < 1e-12 and moved > 1e-2
   else:
-    assert rows.max() < 1e-12 and moved < 1e-10
-    assert np.abs(gradient).max() > 1e-3
-
-
-# Invariances, on random scores that no model made.
-
-B, T = 6, 8
-MASK = np.zeros((B, T), bool)
-for _row, _columns in enumerate([range(1, 5), range(0, 3), [2, 3, 6], [4], [], range(3, 7)]):
-  MASK[_row, list(_columns)] = True
-BOOTSTRAP = np.array([True, False, True, False, True, False])
-GROUP = np.array([0, 0, 3, 3, 3, 5])
-
-
-def problem(seed=0):
-  """Views, batch and per-token temperature; every array is [B, T] or [B]."""
-  rng = np.random.default_rng(seed)
-
-  def scores():
-    logp, value, entropy = rng.normal(size=(3, B, T)) - 1
-    return Scores(*map(jnp.asarray, (logp, logp + value, value, np.abs(entropy))))
-
-  views = Views(scores(), None, scores(), None)
-  logp, reward, advantage = rng.normal(size=(3, B, T))
-  batch = Batch(
-    tokens=jnp.zeros((B, T), jnp.int32),
-    mask=jnp.asarray(MASK),
-    logp=jnp.asarray(logp),
-    reward=jnp.asarray(reward),
-    weight=jnp.ones((B, T)),
-    advantage=jnp.asarray(advantage),
-    group=jnp.asarray(GROUP, jnp.int32),
-    cluster=jnp.full(B, -1, jnp.int32),
-    bootstrap=jnp.asarray(BOOTSTRAP),
-  )
-  return views, batch, knobs(*rng.uniform(0.1, 1, size=(2, B, T)))
-
-
-def wide(tree, change):
-  """`change` on the [B, T] leaves."""
-  return jax.tree.map(lambda x: change(x) if x.ndim == 2 else x, tree)
-
-
-def outcome(loss, parts):
-  """Loss values [B, T], metrics, and the gradient of their sum in the policy's scores."""
-  views, batch, temperature = parts
-
-  def total(policy):
-    values, metrics = loss(views._replace(policy=policy), batch, temperature)
-    return jnp.sum(values), (values, metrics)
-
-  gradient, (values, metrics) = jax.jit(jax.grad(total, has_aux=True))(views.policy)
-  return values, metrics, gradient
-
-
-def close(a, b):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-13), a, b)
-
-
-@each_objective
-def test_padding_and_place_in_the_row_do_not_matter(loss):
-  values, metrics, gradient = outcome(loss, problem())
-  for left, right in ((0, 3), (2, 0), (3, 1)):
-
-    def moved(x, left=left, right=right):
-      return jnp.pad(x, ((0, 0), (left, right)), constant_values=False if x.dtype == bool else 7)
-
-    def back(x, left=left):
-      return x[:, left : left + T]
-
-    other = outcome(loss, wide(problem(), moved))
-    close((values, gradient), wide((other[0], other[2]), back))
-    close(metrics, other[1])
-
-
-@each_objective
-def test_order_of_the_rows_does_not_matter(loss):
-  order = np.random.default_rng(0).permutation(B)
-  values, metrics, gradient = outcome(loss, problem())
-  other = outcome(loss, jax.tree.map(lambda x: x[order], problem()))
-  close(jax.tree.map(lambda x: x[order], (values, gradient)), (other[0], other[2]))
-  close(metrics, other[1])
-
-
-@each_objective
-def test_names_of_the_groups_do_not_matter(loss):
-  views, batch, temperature = problem()
-  renamed = batch._replace(group=jnp.asarray([4, 4, 0, 0, 0, 1], jnp.int32))
-  close(outcome(loss, (views, batch, temperature)), outcome(loss, (views, renamed, temperature)))
-
-
-@each_objective
-@pytest.mark.parametrize('poison', [np.nan, np.inf])
-def test_what_lies_outside_the_mask_is_never_read(loss, poison):
-  parts = problem()
-  read = np.asarray(residual.value_columns(jnp.asarray(MASK), jnp.asarray(BOOTSTRAP)))
-  assert (read != MASK).sum() == 2
-
-  def spoil(where):
-    def change(x):
-      return jnp.where(where, x, poison) if jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    return change
-
-  views, batch, temperature = wide(parts, spoil(read))
-  batch = wide(batch, spoil(MASK))
-  views = jax.tree.map(lambda x: x, views)
-  spoiled = Views(
-    *(
-      v and v._replace(**{k: spoil(MASK)(getattr(v, k)) for k in ('logp', 'logit', 'entropy')})
-      for v in views
-    )
-  )
-  values, metrics, gradient = outcome(loss, (spoiled, batch, temperature))
-  expected = outcome(loss, parts)
-  close((values, metrics, gradient), expected)
-  assert not np.where(MASK, 0, values).any()
-  for name, leaf in gradient._asdict().items():
-    unread = ~read if name == 'value' else ~MASK
-    assert not np.asarray(leaf)[unread].any()
-
-
-@each_objective
-def test_gaps_are_as_if_cut_out(loss):
-  """Row 2 has a gap: removing its columns changes nothing but the place of the numbers."""
-  columns = {2: [2, 3, 6, 7]}
-  views, batch, temperature = jax.tree.map(lambda x: x[2:3], problem())
-  parts = (views, batch._replace(group=jnp.zeros(1, jnp.int32)), temperature)
-  packed = wide(parts, lambda x: x[:, np.array(columns[2])])
-  whole, short = outcome(loss, parts), outcome(loss, packed)
-  close(wide((whole[0], whole[2]), lambda x: x[:, np.array(columns[2])]), (short[0], short[2]))
-
-
-def test_scalar_temperature_is_a_constant_one():
-  views, batch, _ = problem()
-  for loss in OBJECTIVES.values():
-    scalar = outcome(loss, (views, batch, knobs(0.2, 0.3)))
-    spread = outcome(loss, (views, batch, knobs(jnp.full((B, T), 0.2), jnp.full((B, T), 0.3))))
-    close(scalar, spread)
-
-
-@each_objective
-def test_temperature_gets_no_gradient(loss):
-  views, batch, temperature = problem()
-  gradient = jax.grad(lambda knob: jnp.sum(loss(views, batch, knob)[0]))(temperature)
-  assert not any(np.asarray(leaf).any() for leaf in gradient)
+    assert rows.max() < 1e-12 and moved < 1e-9
+    assert np.abs(gradient).max() > 1e-3 or name == 'Q-sharp'

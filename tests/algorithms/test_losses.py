@@ -67,7 +67,9 @@ def test_soft_q_refuses():
   data, loss = batch([[1]]), functools.partial(LOSSES['soft_q'], lam=1.0)
   with pytest.raises(ValueError, match="unknown gradient 'full'; choose one of semi, residual"):
     loss(views, data, KNOBS, gradient='full', value='lse')
-  with pytest.raises(ValueError, match="unknown value 'hed'; choose one of lse, lse_minus_ref, head"):
+  with pytest.raises(
+    ValueError, match="unknown value 'hed'; choose one of lse, lse_minus_ref, head"
+  ):
     loss(views, data, KNOBS, gradient='semi', value='hed')
   with pytest.raises(ValueError, match='takes no target view'):
     lagged = views._replace(target=views.policy)
