@@ -11,6 +11,11 @@ import jax.numpy as jnp
 from maxent_lm.types import Array
 
 
+def clean(values: Array, mask: Array) -> Array:
+  """`values` where `mask` and 0 elsewhere, at least float32: what arithmetic may begin with."""
+  return jnp.where(mask, values, 0).astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
 def masked_sum(values: Array, mask: Array, axis: int | None = None) -> Array:
   """Sum of `values` where `mask`, in at least float32; `axis=None` sums over everything."""
   values = jnp.where(mask, values, 0)

@@ -176,3 +176,19 @@ def test_temperature_gets_no_gradient(loss):
   views, batch, temperature = problem()
   gradient = jax.grad(lambda knob: jnp.sum(loss(views, batch, knob)[0]))(temperature)
   assert not any(np.asarray(leaf).any() for leaf in gradient)
+
+
+@each_objective
+def test_bfloat16_inputs_are_summed_in_float32(loss):
+  """Inputs are rounded, sums are not: the same as float32 arithmetic on the rounded inputs."""
+
+  def cast(dtype):
+    return lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+  with jax.enable_x64(False):
+    views, batch, temperature = jax.tree.map(cast(jnp.float32), problem())
+    rounded = jax.tree.map(cast(jnp.bfloat16), views)
+    values, metrics, _ = outcome(loss, (rounded, batch, temperature))
+    whole = outcome(loss, (jax.tree.map(cast(jnp.float32), rounded), batch, temperature))
+  assert all(x.dtype == jnp.float32 for x in (values, *metrics.values()))
+  np.testing.assert_allclose(values, whole[0], rtol=1e-5, atol=1e-6)

@@ -65,7 +65,7 @@ def mirror_descent(
   kappa = jnp.sum(jnp.where(_first_action(batch.mask), steps.kappa, 0), axis=1)
   kappa = jnp.where(kappa > 0, kappa, 1)
   # S + sum kappa log(pi / mu) is reward, prior and cut without the policy.
-  logp = jnp.where(batch.mask, views.policy.logp - batch.logp, 0)
+  logp = masked.clean(views.policy.logp, batch.mask) - masked.clean(batch.logp, batch.mask)
   gain = returns + masked.masked_sum(steps.kappa * logp, batch.mask, axis=1)
   weight = jax.lax.stop_gradient(gain / kappa)
   top = jax.ops.segment_max(

@@ -8,7 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.masked import masked_mean
+from maxent_lm.masked import clean, masked_mean
 from maxent_lm.soft import residual
 from maxent_lm.types import Array, Batch, Critic, Scores, Temperature, Views
 
@@ -40,17 +40,17 @@ def ilql(
   del temperature
   heads, head = _heads(views.critic)
   behind = heads if views.critic_target is None else _heads(views.critic_target)[0]
-  value = jnp.where(residual.value_columns(batch.mask, batch.bootstrap), head, 0)
+  value = clean(head, residual.value_columns(batch.mask, batch.bootstrap))
   ahead = residual.next_value(jax.lax.stop_gradient(value), batch.mask, batch.bootstrap)
-  target = jnp.where(batch.mask, batch.reward, 0) + ahead
+  target = clean(batch.reward, batch.mask) + ahead
   loss = jnp.zeros_like(value)
   for q in heads:
-    error = jnp.where(batch.mask, q.logit, 0) - target
-    loss += 0.5 * error**2 - cql * jnp.where(batch.mask, q.logp, 0)
-  smallest = functools.reduce(jnp.minimum, [q.logit for q in behind])
-  above = jnp.where(batch.mask, jax.lax.stop_gradient(smallest) - value, 0)
+    error = clean(q.logit, batch.mask) - target
+    loss += 0.5 * error**2 - cql * clean(q.logp, batch.mask)
+  smallest = functools.reduce(jnp.minimum, [clean(q.logit, batch.mask) for q in behind])
+  above = clean(jax.lax.stop_gradient(smallest) - value, batch.mask)
   loss += jnp.abs(expectile - (above < 0)) * above**2
-  loss -= cloning * jnp.where(batch.mask, views.policy.logp, 0)
+  loss -= cloning * clean(views.policy.logp, batch.mask)
   metrics = {
     'q': masked_mean(heads[0].logit, batch.mask),
     'value': masked_mean(value, batch.mask),

@@ -2,9 +2,8 @@
 
 import chex
 import jax
-import jax.numpy as jnp
 
-from maxent_lm.masked import masked_mean
+from maxent_lm.masked import clean, masked_mean
 from maxent_lm.types import Array, Batch, Temperature, Views
 
 
@@ -14,5 +13,5 @@ def imitation(
   """-log pi(a_t|s_t), [B, T], 0 outside the mask, nats; `temperature` plays no part."""
   del temperature
   chex.assert_equal_shape([views.policy.logp, batch.mask])
-  nll = -jnp.where(batch.mask, views.policy.logp, 0)
+  nll = -clean(views.policy.logp, batch.mask)
   return nll, jax.lax.stop_gradient({'nll': masked_mean(nll, batch.mask)})

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from maxent_lm.algorithms import values
-from maxent_lm.masked import masked_mean
+from maxent_lm.masked import clean, masked_mean
 from maxent_lm.soft import divergence, residual
 from maxent_lm.types import Array, Batch, Temperature, Views
 
@@ -30,16 +30,14 @@ def grpo(
   """
   chex.assert_equal_shape([views.policy.logp, batch.logp, batch.advantage, batch.mask])
   alpha, beta = (jnp.where(batch.mask, jax.lax.stop_gradient(knob), 0) for knob in temperature)
-  logp = jnp.where(batch.mask, views.policy.logp, 0)
-  behaviour = jnp.where(batch.mask, batch.logp, 0)
-  advantage = jnp.where(batch.mask, batch.advantage, 0)
-  entropy = jnp.where(batch.mask, views.policy.entropy, 0)
+  logp, entropy = clean(views.policy.logp, batch.mask), clean(views.policy.entropy, batch.mask)
+  behaviour, advantage = clean(batch.logp, batch.mask), clean(batch.advantage, batch.mask)
   ratio = jnp.exp(_bounded(logp - behaviour))
   clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
   surrogate = jnp.minimum(ratio * advantage, clipped * advantage)
   kl = jnp.zeros_like(logp)
   if views.reference is not None:
-    reference = jnp.where(batch.mask, jax.lax.stop_gradient(views.reference.logp), 0)
+    reference = jax.lax.stop_gradient(clean(views.reference.logp, batch.mask))
     kl = divergence.k3(_bounded(logp - reference))
   metrics = {
     'surrogate': masked_mean(surrogate, batch.mask),

@@ -8,7 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.masked import masked_mean
+from maxent_lm.masked import clean, masked_mean
 from maxent_lm.soft import residual
 from maxent_lm.types import Array, Batch, Critic, Scores, Temperature, Views
 
@@ -34,11 +34,13 @@ def sac(
   behind = expected if views.critic_target is None else _energy(views.critic_target)[1]
   steps = [residual.read(each, views.reference, batch, temperature) for each in q]
   kappa = steps[0].kappa
-  value = jax.lax.stop_gradient(kappa * (behind + views.policy.entropy))
-  ahead = residual.with_value(steps[0], value)
+  columns = residual.value_columns(batch.mask, batch.bootstrap)
+  entropy = clean(views.policy.entropy, columns)
+  value = kappa * (clean(behind, columns) + entropy)
+  ahead = residual.with_value(steps[0], jax.lax.stop_gradient(value))
   target = ahead.reward + residual.next_value(ahead.value, ahead.mask, ahead.bootstrap)
   errors = [jnp.where(batch.mask, residual.soft_q(each) - target, 0) for each in steps]
-  gap = jnp.where(batch.mask, expected + views.policy.entropy, 0)
+  gap = clean(clean(expected, columns) + entropy, batch.mask)
   normaliser = functools.reduce(jnp.minimum, [each.value for each in q])
   metrics = {
     'residual_abs': masked_mean(jnp.abs(errors[0]), batch.mask),

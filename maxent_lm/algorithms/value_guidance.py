@@ -6,7 +6,7 @@ Shapes: B sequences, T tokens, K atoms.
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.masked import masked_mean
+from maxent_lm.masked import clean, masked_mean
 from maxent_lm.soft import residual
 from maxent_lm.types import Array, Batch, Temperature, Views
 
@@ -32,8 +32,8 @@ def q_sharp(
   del temperature
   if views.critic is None or views.critic.atoms is None:
     raise ValueError("q_sharp: needs a head of return atoms; set config.critic.kind='atoms'")
-  logp = jnp.where(batch.mask[:, :, None], views.critic.atoms, 0)
-  reward = jnp.where(batch.mask, batch.reward, 0)
+  logp = clean(views.critic.atoms, batch.mask[:, :, None])
+  reward = clean(batch.reward, batch.mask)
   weights = two_hot(residual.suffix(reward, batch.mask, 1.0), support(low, high, logp.shape[-1]))
   loss = jnp.where(batch.mask, -jnp.sum(weights * logp, axis=-1), 0)
   return loss, jax.lax.stop_gradient({'cross_entropy': masked_mean(loss, batch.mask)})

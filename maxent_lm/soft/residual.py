@@ -60,14 +60,14 @@ def read(scores: Scores, reference: Scores | None, batch: Batch, temperature: Te
   columns = value_columns(batch.mask, batch.bootstrap)
   alpha, beta = (jnp.where(columns, jax.lax.stop_gradient(knob), 1) for knob in temperature)
   knobs = Temperature(alpha, beta)
-  log_ratio = _clean(scores.logp, batch.mask)
+  log_ratio = masked.clean(scores.logp, batch.mask)
   if reference is not None:
-    log_ref = jax.lax.stop_gradient(_clean(reference.logp, batch.mask))
+    log_ref = jax.lax.stop_gradient(masked.clean(reference.logp, batch.mask))
     log_ratio = log_ratio - operators.log_prior(log_ref, knobs)
   return Steps(
-    value=knobs.kappa * _clean(scores.value, columns),
+    value=knobs.kappa * masked.clean(scores.value, columns),
     log_ratio=log_ratio,
-    reward=_clean(batch.reward, batch.mask),
+    reward=masked.clean(batch.reward, batch.mask),
     kappa=knobs.kappa,
     mask=batch.mask,
     bootstrap=batch.bootstrap,
@@ -77,7 +77,7 @@ def read(scores: Scores, reference: Scores | None, batch: Batch, temperature: Te
 def with_value(steps: Steps, value: Array) -> Steps:
   """The same path with V(s_t) = `value` [B, T], reward units: of a head, or of another network."""
   chex.assert_equal_shape([value, steps.mask])
-  return steps._replace(value=_clean(value, value_columns(steps.mask, steps.bootstrap)))
+  return steps._replace(value=masked.clean(value, value_columns(steps.mask, steps.bootstrap)))
 
 
 def soft_q(steps: Steps) -> Array:
@@ -168,8 +168,3 @@ def _next_column(mask: Array) -> Array:
   here = jnp.where(mask, jnp.arange(length, dtype=jnp.int32)[None, :], length)
   onwards = jax.lax.cummin(here, axis=1, reverse=True)
   return jnp.pad(onwards[:, 1:], ((0, 0), (0, 1)), constant_values=length)
-
-
-def _clean(values: Array, mask: Array) -> Array:
-  """`values` where `mask` and 0 elsewhere, at least float32."""
-  return jnp.where(mask, values, 0).astype(jnp.promote_types(values.dtype, jnp.float32))
