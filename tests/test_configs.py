@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from configs import base, gsm8k, stories
+from configs import base, countdown, gsm8k, stories
 from maxent_lm import build, cli
 from maxent_lm.lm import pretrained
 from maxent_lm.lm.config import LMConfig
@@ -75,6 +75,38 @@ def test_countdown_variants(variant, tmp_path):
   assert {'pass@1', 'pass@4', 'coverage@4', 'distinct@4', 'entropy', 'kl'} <= row.keys()
 
 
+@pytest.mark.parametrize('member', [*countdown.MEMBERS, 'ppo'])
+def test_every_member_builds(member, tmp_path):
+  """A run is traced abstractly when it is built: losses have the views that they ask for."""
+  build.rollout_run(tiny_config(member, steps=1), tmp_path / 'run').checkpointer.close()
+
+
+@pytest.mark.parametrize('member', ['sac', 'ilql'])
+def test_networks_beside_the_policy_are_trained_and_restored(member, tmp_path):
+  run = build.rollout_run(tiny_config(member, steps=1), tmp_path / 'run')
+  before = jax.device_get(run.state.critic)
+  after = jax.device_get(run.train().critic)
+  for changed in (after.params, after.target):
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before.params, changed)
+    assert jax.tree.reduce(bool.__or__, moved)
+  again = build.rollout_run(tiny_config(member, steps=2), tmp_path / 'run')
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(again.state.critic), after)
+  again.checkpointer.close()
+
+
+def test_a_moving_reference_follows_the_policy_and_is_restored(tmp_path):
+  changes = {'reference_update__periodic__period': 2}
+  run = build.rollout_run(tiny_config('reval', steps=3, **changes), tmp_path / 'run')
+  assert run.reference is None
+  start = jax.device_get(run.state.reference)
+  state = run.train()
+  assert (np.asarray(state.reference['head']) != start['head']).any()
+  assert (np.asarray(state.reference['head']) != np.asarray(state.params['head'])).any()
+  again = build.rollout_run(tiny_config('reval', steps=4, **changes), tmp_path / 'run')
+  jax.tree.map(np.testing.assert_array_equal, again.state.reference, state.reference)
+  again.checkpointer.close()
+
+
 def test_pretrain(tmp_path):
   state = build.demonstration_run(tiny_config('pretrain', steps=2), tmp_path / 'run').train()
   assert state.step == 2
@@ -98,7 +130,7 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
 @pytest.mark.parametrize(
   ('key', 'value', 'sentence'),
   [
-    ('algorithm', 'sac2', "config.algorithm='sac2' is unknown; choose one of grpo, imitation"),
+    ('algorithm', 'sac2', "config.algorithm='sac2' is unknown; choose one of grpo, ilql, imitation"),
     ('task', 'coutdown', "config.task='coutdown' is unknown; choose one of countdown, gsm8k"),
     ('reduction', 'mean', "config.reduction='mean' is unknown"),
     ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
@@ -118,6 +150,12 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('samples_every', 0, 'start at 1'),
     ('soft_q.gradient', 'full', "unknown gradient 'full'; choose one of semi, residual"),
     ('soft_q.value', 'lsm', "unknown value 'lsm'"),
+    ('soft_q.value', 'head', "needs a value head; set config.critic.kind='value'"),
+    ('algorithm', 'sac', "needs critics with logits of their own; set config.critic.kind='twin'"),
+    ('algorithm', 'ilql', "needs Q heads and a value head; set config.critic.kind='ilql'"),
+    ('algorithm', 'q_sharp', "needs a head of return atoms; set config.critic.kind='atoms'"),
+    ('critic.kind', 'v', "config.critic.kind='v' is unknown; choose one of atoms, ilql, none"),
+    ('reference_update.rule', 'ema', "config.reference_update.rule='ema' is unknown"),
   ],
 )
 def test_wrong_values_are_told_before_anything_is_written(key, value, sentence, tmp_path):

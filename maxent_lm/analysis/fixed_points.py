@@ -7,8 +7,8 @@ is an approximation but the optimiser: a member whose optimum is the soft-optima
 Shapes: S states, A actions, N strings, T columns, K atoms. float64 where JAX has it enabled.
 """
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,7 +17,11 @@ import numpy as np
 import optax
 
 from maxent_lm import masked
-from maxent_lm.algorithms import LOSSES
+from maxent_lm.algorithms.balance import mirror_descent, pairwise, vargrad
+from maxent_lm.algorithms.path import oreo, path, pcl, subtb
+from maxent_lm.algorithms.sac import sac
+from maxent_lm.algorithms.soft_q import soft_q
+from maxent_lm.algorithms.value_guidance import q_sharp
 from maxent_lm.soft import exact, operators
 from maxent_lm.types import Array, Batch, Critic, Loss, Scores, Temperature, Views
 
@@ -79,10 +83,6 @@ class Member(NamedTuple):
   learning_rate: float = 3e-2
 
 
-def _loss(name: str, **options: float | str) -> Loss:
-  return functools.partial(LOSSES[name], **options)
-
-
 def reference_completions(problem: Problem) -> Batch:
   """Weights w_t = ref(rest of the string | first t + 1 tokens), as if the reference ended it."""
   batch = problem.batch
@@ -91,53 +91,51 @@ def reference_completions(problem: Problem) -> Batch:
   return batch._replace(weight=jnp.where(batch.mask, jnp.exp(rest), 0))
 
 
-_HEAD = {'critic': ('value',), 'reads': 'value'}
+def _soft_q(lam: float, gradient: str = 'semi', value: str = 'lse') -> Loss:
+  return partial(soft_q, lam=lam, gradient=gradient, value=value)
+
+
+def _with_head(loss: Loss, pins: str) -> Member:
+  return Member(loss, critic=('value',), reads='value', pins=pins)
+
 
 MEMBERS: dict[str, Member] = {
-  'soft_q(0) semi': Member(_loss('soft_q', lam=0.0, gradient='semi', value='lse'), pins='all'),
-  'soft_q(0) target': Member(
-    _loss('soft_q', lam=0.0, gradient='semi', value='lse'), pins='all', lag=0.05
-  ),
-  'soft_q(0) residual': Member(
-    _loss('soft_q', lam=0.0, gradient='residual', value='lse'), pins='all'
-  ),
-  'soft_q(0) twin': Member(
-    _loss('soft_q', lam=0.0, gradient='semi', value='lse'),
-    **{'pins': 'all', 'lag': 0.05, 'critic': ('twin',)},
-  ),
-  'soft_q(0.5) semi': Member(_loss('soft_q', lam=0.5, gradient='semi', value='lse'), pins='all'),
-  'soft_q(0.9) residual': Member(
-    _loss('soft_q', lam=0.9, gradient='residual', value='lse'), pins='all'
-  ),
-  'soft_q(1) semi': Member(_loss('soft_q', lam=1.0, gradient='semi', value='lse'), pins='all'),
-  'soft_q(0.9) minus ref': Member(
-    _loss('soft_q', lam=0.9, gradient='semi', value='lse_minus_ref'), pins='all'
-  ),
-  'DQO(0.9)': Member(_loss('soft_q', lam=0.9, gradient='semi', value='head'), pins='all', **_HEAD),
-  'PCL(1) LSE': Member(_loss('pcl', length=1, value='lse'), pins='all'),
-  'PCL(2) LSE': Member(_loss('pcl', length=2, value='lse'), pins='all'),
-  'PCL(4) LSE': Member(_loss('pcl', length=4, value='lse'), pins='all'),
-  'PCL(4) head': Member(_loss('pcl', length=4, value='head'), pins='all', **_HEAD),
-  'OREO': Member(_loss('oreo', value_weight=1.0), pins='all', **_HEAD),
-  'SubTB(0.9) LSE': Member(_loss('subtb', lam=0.9, value='lse'), pins='all'),
-  'SubTB(0.9) head': Member(_loss('subtb', lam=0.9, value='head'), pins='all', **_HEAD),
-  'TBRM': Member(_loss('path', value='lse'), pins='start'),
-  'ReVal': Member(_loss('path', value='lse_minus_ref'), pins='start'),
-  'TB log Z': Member(_loss('path', value='head'), pins='start', **_HEAD),
-  'VarGrad': Member(_loss('vargrad')),
-  'pairwise': Member(_loss('pairwise')),
-  'mirror descent': Member(_loss('mirror_descent')),
+  'soft_q(0) semi': Member(_soft_q(0.0), pins='all'),
+  'soft_q(0) target': Member(_soft_q(0.0), pins='all', lag=0.05),
+  'soft_q(0) residual': Member(_soft_q(0.0, 'residual'), pins='all'),
+  'soft_q(0) twin': Member(_soft_q(0.0), pins='all', lag=0.05, critic=('twin',)),
+  'soft_q(0.5) semi': Member(_soft_q(0.5), pins='all'),
+  'soft_q(0.9) residual': Member(_soft_q(0.9, 'residual'), pins='all'),
+  'soft_q(0.9) minus ref': Member(_soft_q(0.9, value='lse_minus_ref'), pins='all'),
+  'soft_q(1) semi': Member(_soft_q(1.0), pins='all'),
+  'DQO(0.9)': _with_head(_soft_q(0.9, value='head'), pins='all'),
+  'PCL(1) LSE': Member(partial(pcl, length=1, value='lse'), pins='all'),
+  'PCL(2) LSE': Member(partial(pcl, length=2, value='lse'), pins='all'),
+  'PCL(4) LSE': Member(partial(pcl, length=4, value='lse'), pins='all'),
+  'PCL(4) head': _with_head(partial(pcl, length=4, value='head'), pins='all'),
+  'OREO': _with_head(partial(oreo, value_weight=1.0), pins='all'),
+  'SubTB(0.9) LSE': Member(partial(subtb, lam=0.9, value='lse'), pins='all'),
+  'SubTB(0.9) head': _with_head(partial(subtb, lam=0.9, value='head'), pins='all'),
+  'TBRM': Member(partial(path, value='lse'), pins='start'),
+  'ReVal': Member(partial(path, value='lse_minus_ref'), pins='start'),
+  'TB log Z': _with_head(partial(path, value='head'), pins='start'),
+  'VarGrad': Member(vargrad),
+  'pairwise': Member(pairwise),
+  'mirror descent': Member(mirror_descent),
   'SAC': Member(
-    _loss('sac', policy_weight=1.0), critic=('twins',), lag=0.05, pins='all', steps=12000
+    partial(sac, policy_weight=1.0), critic=('twins',), lag=0.05, pins='all', steps=12000
   ),
 }
 
+# Certain outcomes are logits at infinity: a long way.
 GUIDED: dict[str, Member] = {
   'Q-sharp': Member(
-    _loss('q_sharp', low=0.0, high=1.0),
-    **{'critic': ('atoms',), 'policy': 'exponential', 'prepare': reference_completions},
-    # Certain outcomes are logits at infinity: a long way.
-    **{'steps': 20000, 'learning_rate': 1.0},
+    partial(q_sharp, low=0.0, high=1.0),
+    critic=('atoms',),
+    policy='exponential',
+    prepare=reference_completions,
+    steps=20000,
+    learning_rate=1.0,
   ),
 }
 
