@@ -69,8 +69,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.gsm8k = ml_collections.ConfigDict(
     {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
   )
+  config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09})
   config.stories = ml_collections.ConfigDict(
     {'test_fraction': 0.1, 'size': config_dict.placeholder(int), 'seed': 0}
+  )
+  config.treesample = ml_collections.ConfigDict(
+    {'variables': 6, 'categories': 4, 'scale': 1.0, 'seed': 0}
   )
   config.batch = ml_collections.ConfigDict(
     {
@@ -113,6 +117,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.group_normalised = ml_collections.ConfigDict({'eps': 1e-4})
   config.group_centred = ml_collections.ConfigDict()
   config.reduction = 'sequence_sum'  # token_mean | sequence_sum | sequence_mean | constant_length
+  config.loss_units = 'reward'  # reward | nats: divided by kappa^2, for a kappa that moves far
   config.reference = 'start'  # start: the policy before the first step | none
   # The reference may follow the policy: reset every `period` steps (ReVal), or an average of it.
   config.reference_update = ml_collections.ConfigDict(
@@ -142,7 +147,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.temperature = ml_collections.ConfigDict(
     {
       'alpha': 0.0,  # the value, or where the controller starts
-      'alpha_control': 'fixed',  # fixed | schedule | target_entropy | target_kl
+      # fixed | schedule | target_entropy | target_kl | target_kl_per_prompt
+      'alpha_control': 'fixed',
       'beta': 0.1,
       'beta_control': 'fixed',
     }
@@ -190,5 +196,6 @@ def _control() -> ml_collections.ConfigDict:
       },  # any schedule of optax
       'target_entropy': {'target': 0.5, 'learning_rate': 0.05, **bounds},  # nats per token
       'target_kl': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # nats per response
+      'target_kl_per_prompt': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # at most log 1/p
     }
   )

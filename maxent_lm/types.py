@@ -101,10 +101,15 @@ class Temperature(NamedTuple):
 
 
 class ControllerState(NamedTuple):
-  """`value` is the coefficient in force; `count` the updates so far."""
+  """`value` is the coefficient in force, `count` the updates so far.
+
+  `clamped` in [0, 1] says how far the last update was held back by what can be reached: 1 if the
+  coefficient stands at a bound, else the share of prompts whose own target was out of reach.
+  """
 
   value: Array
   count: Array
+  clamped: Array
 
 
 class Controller(NamedTuple):

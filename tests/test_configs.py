@@ -130,7 +130,11 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
 @pytest.mark.parametrize(
   ('key', 'value', 'sentence'),
   [
-    ('algorithm', 'sac2', "config.algorithm='sac2' is unknown; choose one of grpo, ilql, imitation"),
+    (
+      'algorithm',
+      'sac2',
+      "config.algorithm='sac2' is unknown; choose one of grpo, ilql, imitation",
+    ),
     ('task', 'coutdown', "config.task='coutdown' is unknown; choose one of countdown, gsm8k"),
     ('reduction', 'mean', "config.reduction='mean' is unknown"),
     ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
@@ -154,6 +158,7 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('algorithm', 'sac', "needs critics with logits of their own; set config.critic.kind='twin'"),
     ('algorithm', 'ilql', "needs Q heads and a value head; set config.critic.kind='ilql'"),
     ('algorithm', 'q_sharp', "needs a head of return atoms; set config.critic.kind='atoms'"),
+    ('loss_units', 'bits', "config.loss_units='bits' is unknown; choose one of nats, reward"),
     ('critic.kind', 'v', "config.critic.kind='v' is unknown; choose one of atoms, ilql, none"),
     ('reference_update.rule', 'ema', "config.reference_update.rule='ema' is unknown"),
   ],

@@ -1,7 +1,7 @@
 """From a config to the parts of an update: objective, temperature, optimiser, target network."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,13 +15,13 @@ from maxent_lm.lm.heads import CRITICS, CriticNet
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.shaping import TRANSFORMS, chain
 from maxent_lm.temperature import CONTROLLERS
-from maxent_lm.train.step import TARGETS, Parts, TargetUpdate
-from maxent_lm.types import Array, Controller, ControllerState, Scorer
+from maxent_lm.train.step import TARGETS, UNITS, Parts, TargetUpdate
+from maxent_lm.types import Array, Controller, ControllerState, Scorer, Temperature
 
 SOFT = (  # objectives around the soft Bellman residual
   *('soft_q', 'path', 'pcl', 'subtb', 'oreo', 'vargrad', 'pairwise', 'mirror_descent', 'sac'),
 )
-LEARNED = ('target_entropy', 'target_kl')  # controllers with bounds
+LEARNED = ('target_entropy', 'target_kl', 'target_kl_per_prompt')  # controllers with bounds
 REFERENCE = {'start': True, 'none': False}  # config.reference
 
 
@@ -39,6 +39,7 @@ def make_parts(config: Config, scorer: Scorer, critic: CriticNet | None) -> Part
     loss=functools.partial(loss, **config[config.algorithm]),
     transform=chain(*transforms),
     reduction=choose('config.reduction', config.reduction, REDUCTIONS),
+    units=make_units(config),
     optimizer=make_optimizer(config, config.optimizer.learning_rate),
     alpha=alpha,
     beta=beta,
@@ -79,7 +80,8 @@ def _check_temperature(config: Config, alpha: Controller, beta: Controller) -> N
       f'throughout, but it becomes {kappa}'
     )
   observed = (config.temperature.alpha_control, config.temperature.beta_control)
-  needs_reference = betas[1].max() > 0 or 'target_kl' in observed
+  watches_kl = {'target_kl', 'target_kl_per_prompt'} & set(observed)
+  needs_reference = betas[1].max() > 0 or watches_kl
   if needs_reference and not has_reference(config):
     raise ValueError(
       "config.temperature.beta > 0 or a target KL needs a reference: set config.reference='start'"
@@ -98,6 +100,17 @@ def _range(config: Config, knob: str, controller: Controller) -> tuple[np.ndarra
 
   values = np.asarray(jax.lax.scan(step, controller.init(), None, length=config.steps)[1])
   return values, values
+
+
+def make_units(config: Config) -> Callable[[Temperature], Array]:
+  """The scale of the loss; 'nats' divides by kappa^2, which baselines do not need to have."""
+  units = choose('config.loss_units', config.loss_units, UNITS)
+  if config.loss_units == 'nats' and config.algorithm not in SOFT:
+    raise ValueError(
+      f"config.loss_units='nats' divides by the temperature, which {config.algorithm} does not "
+      "have; set config.loss_units='reward'"
+    )
+  return units
 
 
 def make_rule(key: str, section: Config) -> TargetUpdate | None:

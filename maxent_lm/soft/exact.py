@@ -189,6 +189,11 @@ def evaluate(language: Language, log_pi: np.ndarray, alpha: Knob, beta: Knob) ->
 
   At the soft-optimal policy, and only there, J is V(s_0). Any alpha and beta are allowed.
   """
+  return float(policy_value(language, log_pi, alpha, beta)[0])
+
+
+def policy_value(language: Language, log_pi: np.ndarray, alpha: Knob, beta: Knob) -> np.ndarray:
+  """[S] V^pi(s): what is left of `evaluate`'s sum from each state on."""
   alpha, beta = _per_state(language, alpha), _per_state(language, beta)
   pi = np.exp(log_pi)
   kl_ref = np.sum(pi * _minus(log_pi, language.log_ref), axis=1)
@@ -197,7 +202,29 @@ def evaluate(language: Language, log_pi: np.ndarray, alpha: Knob, beta: Knob) ->
   value = np.zeros(len(language.prefixes))
   for state in reversed(range(len(value))):
     value[state] = gain[state] + pi[state] @ _after(value, language.child[state])
-  return float(value[0])
+  return value
+
+
+def objective_gradient(
+  language: Language, log_pi: np.ndarray, alpha: Knob, beta: Knob
+) -> np.ndarray:
+  """[S, A] gradient of `evaluate` in the logits, exact: the soft policy gradient theorem.
+
+      dJ/dq(s, a) = P(s) pi(a|s) [Q^pi(s, a) - alpha log pi - beta (log pi - log ref) - V^pi(s)]
+
+  P(s) is the probability that pi passes through s. Actions of probability 0 have gradient 0.
+  """
+  value = policy_value(language, log_pi, alpha, beta)
+  alpha, beta = _per_state(language, alpha)[:, None], _per_state(language, beta)[:, None]
+  reached = np.zeros(len(value))
+  reached[0] = 1
+  for state, children in enumerate(language.child):
+    inside = children >= 0
+    reached[children[inside]] += reached[state] * np.exp(log_pi[state, inside])
+  price = alpha * _minus(log_pi, np.zeros_like(log_pi))
+  price = price + np.where(beta == 0, 0, beta * _minus(log_pi, language.log_ref))
+  gain = language.reward + _after(value, language.child) - price
+  return reached[:, None] * np.exp(log_pi) * (gain - value[:, None])
 
 
 def distinct_at_k(language: Language, log_pi: np.ndarray, correct: np.ndarray, k: int) -> float:

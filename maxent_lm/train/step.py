@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from maxent_lm.masked import masked_mean, masked_sum
+from maxent_lm.temperature import kl_limits
 from maxent_lm.train.state import CriticState, TrainState
 from maxent_lm.types import (
   Array,
@@ -37,6 +38,7 @@ class Parts(NamedTuple):
   `critic` scores the networks beside the policy, (critic, policy, tokens) -> Critic, and
   `critic_optimizer` trains them. `target_update` moves the lagged copies of both, and
   `reference_update` a reference that is part of the state; None where there is no such thing.
+  `units` scales the loss, see `UNITS`; None is reward units.
   """
 
   scorer: Scorer
@@ -50,6 +52,7 @@ class Parts(NamedTuple):
   critic: Callable[[Params, Params, Array], Critic] | None = None
   critic_optimizer: optax.GradientTransformation | None = None
   reference_update: TargetUpdate | None = None
+  units: Callable[[Temperature], Array] | None = None
 
 
 class Trained(NamedTuple):
@@ -67,14 +70,16 @@ def make_update(parts: Parts) -> Update:
   metrics. The check looks at the raw gradient, before any clipping can hide an infinity.
   """
 
+  units = parts.units or reward_units
+
   def objective(
     trained: Trained, state: TrainState, reference: Params | None, batch: Batch
-  ) -> tuple[Array, dict[str, Array]]:
+  ) -> tuple[Array, tuple[dict[str, Array], dict[str, Array]]]:
     views = _look(parts, trained, state, reference, batch.tokens)
     temperature = Temperature(state.alpha.value, state.beta.value)
     values, metrics = parts.loss(views, batch, temperature)
-    loss = parts.reduction(values * batch.weight, batch.mask)
-    return loss, {**metrics, **_observations(views, batch), 'loss': loss}
+    loss = parts.reduction(units(temperature) * values * batch.weight, batch.mask)
+    return loss, ({**metrics, **_observations(views, batch), 'loss': loss}, _rows(views, batch))
 
   def update(
     state: TrainState, reference: Params | None, batch: Batch
@@ -82,7 +87,7 @@ def make_update(parts: Parts) -> Update:
     batch = parts.transform(batch)
     gradient = jax.grad(objective, has_aux=True)
     trained = Trained(state.params, None if state.critic is None else state.critic.params)
-    grads, metrics = gradient(trained, state, reference, batch)
+    grads, (metrics, rows) = gradient(trained, state, reference, batch)
     norm = optax.global_norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'])
     metrics |= {
@@ -90,9 +95,11 @@ def make_update(parts: Parts) -> Update:
       'alpha': state.alpha.value,
       'beta': state.beta.value,
       'kappa': state.alpha.value + state.beta.value,
+      'alpha_clamped': state.alpha.clamped,
+      'beta_clamped': state.beta.clamped,
       'skipped': (~finite).astype(jnp.float32),
     }
-    changed = _advance(parts, state, grads, metrics)
+    changed = _advance(parts, state, grads, metrics | rows)
     state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
     return state._replace(step=changed.step), metrics
 
@@ -172,6 +179,20 @@ def _observations(views: Views, batch: Batch) -> dict[str, Array]:
   return jax.lax.stop_gradient(observed)
 
 
+def _rows(views: Views, batch: Batch) -> dict[str, Array]:
+  """[B] arrays that controllers see beside the metrics; empty without a reference.
+
+  `kl_rows`: log pi(y) - log ref(y); `kl_limits`: the largest KL that the prompt can give.
+  """
+  if views.reference is None:
+    return {}
+  rows = {
+    'kl_rows': masked_sum(views.policy.logp - views.reference.logp, batch.mask, axis=1),
+    'kl_limits': kl_limits(views.reference.logp, batch),
+  }
+  return jax.lax.stop_gradient(rows)
+
+
 def polyak(*, rate: float) -> TargetUpdate:
   """target <- (1 - rate) target + rate params, every step."""
 
@@ -186,6 +207,23 @@ def periodic(*, period: int) -> TargetUpdate:
   """target <- params every `period` steps."""
   return lambda params, target, step: optax.periodic_update(params, target, step, period)
 
+
+def reward_units(temperature: Temperature) -> Array:
+  """1: the loss is in squared reward units, as the objectives give it."""
+  return jnp.ones_like(temperature.kappa)
+
+
+def nats(temperature: Temperature) -> Array:
+  """1 / kappa^2: the same error of a log-probability weighs the same at any temperature.
+
+  The better choice where kappa is learned and moves far. In reward units a policy's error of e nats
+  is a gradient of kappa^2 e: when kappa falls from 3 to .36, Adam, which remembers the larger
+  gradients, stands still for a thousand steps, and the controller runs away to its bound meanwhile.
+  """
+  return 1 / jax.lax.stop_gradient(temperature.kappa) ** 2
+
+
+UNITS: dict[str, Callable[[Temperature], Array]] = {'reward': reward_units, 'nats': nats}
 
 TARGETS: dict[str, Callable[..., TargetUpdate] | None] = {
   'none': None,

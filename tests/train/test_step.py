@@ -17,7 +17,7 @@ from maxent_lm.lm.scores import make_scorer
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.shaping import chain, group_normalised
 from maxent_lm.train.state import init_state
-from maxent_lm.train.step import Parts, make_update, periodic, polyak
+from maxent_lm.train.step import UNITS, Parts, make_update, periodic, polyak
 
 LM_ = LM(
   LMConfig(
@@ -168,3 +168,12 @@ def test_token_weights_scale_the_loss(params):
     make_state(parts, params), params, batch._replace(weight=2 * batch.weight)
   )
   np.testing.assert_allclose(twice['loss'], 2 * once['loss'], rtol=1e-6)
+
+
+def test_nats_divide_the_loss_by_the_squared_temperature(params):
+  parts = make_parts('vargrad')  # kappa .05 + .1
+  _, plain = make_update(parts)(make_state(parts, params), params, make_batch())
+  parts = parts._replace(units=UNITS['nats'])
+  _, scaled = make_update(parts)(make_state(parts, params), params, make_batch())
+  np.testing.assert_allclose(scaled['loss'], plain['loss'] / 0.15**2, rtol=1e-5)
+  np.testing.assert_allclose(scaled['grad_norm'], plain['grad_norm'] / 0.15**2, rtol=1e-4)
