@@ -216,21 +216,9 @@ def minimise(value, params, steps):
 
 
 def prompted(language):
-  """The batch and its reference scores behind one prompt token.
-
-  The prompt is EOS, which no prefix contains: rotary attention cannot count equal tokens, so that
-  a prompt that looks like a letter would make different states indistinguishable.
-  """
-
-  def front(values):
-    return jnp.pad(values, ((0, 0), (1, 0)))
-
+  """The batch and its reference scores behind one prompt token."""
   batch = exact.to_batch(language)
-  log_ref = jnp.asarray(language.log_ref, jnp.float32)
-  reference = exact.tabular_scores(
-    log_ref, fp.make_problem(language, 0.0, 1.0).states, batch.tokens
-  )
-  rows = {name: front(x) for name, x in batch._asdict().items() if x.ndim == 2}
-  batch = batch._replace(**rows)
-  tokens = batch.tokens.at[:, 0].set(language.eos)
-  return batch._replace(tokens=tokens), Scores(*map(front, reference))
+  states = fp.make_problem(language, 0.0, 1.0).states
+  reference = exact.tabular_scores(jnp.asarray(language.log_ref, jnp.float32), states, batch.tokens)
+  front = [jnp.pad(values, ((0, 0), (1, 0))) for values in reference]
+  return exact.with_prompt(batch, language.eos), Scores(*front)

@@ -274,6 +274,21 @@ def to_batch(language: Language) -> Batch:
   )
 
 
+def with_prompt(batch: Batch, token: int) -> Batch:
+  """The batch with one prompt token before every row, [N, T + 1] to [N, T + 2].
+
+  For language models: a good prompt is EOS, which no prefix contains. Rotary attention cannot count
+  equal tokens, so that a prompt that looks like a letter would make different states the same.
+  """
+  front = {
+    name: jnp.pad(values, ((0, 0), (1, 0)))
+    for name, values in batch._asdict().items()
+    if values.ndim == 2
+  }
+  batch = batch._replace(**front)
+  return batch._replace(tokens=batch.tokens.at[:, 0].set(token))
+
+
 def _grow(language: Language, string: Tokens) -> list[Tokens]:
   """All strings that begin with `string`, depth first."""
   if len(string) == language.length or (string and string[-1] == language.eos):

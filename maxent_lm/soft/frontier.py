@@ -87,7 +87,7 @@ def alpha_for_entropy(language: Language, target: float) -> float:
   )
 
 
-def class_masses(language: Language, log_pi: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+def class_masses(language: Language, log_pi: np.ndarray, classes: ArrayLike) -> np.ndarray:
   """[C] probability of each semantic class; `classes` [N] numbers the strings, < 0 for no class."""
   numbers = np.asarray(classes)
   inside = numbers >= 0
