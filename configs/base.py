@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.gsm8k = ml_collections.ConfigDict(
     {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
   )
-  config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09})
+  config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09, 'penalty': 8.0})
   config.stories = ml_collections.ConfigDict(
     {'test_fraction': 0.1, 'size': config_dict.placeholder(int), 'seed': 0}
   )
@@ -87,6 +87,18 @@ def get_config() -> ml_collections.ConfigDict:
     }
   )
   config.sampling = ml_collections.ConfigDict({'temperature': 1.0, 'top_k': 0, 'top_p': 1.0})
+
+  # Groups of earlier steps and demonstrations beside the fresh samples (train/collect.py, Mixed).
+  config.replay = ml_collections.ConfigDict(
+    {
+      'kind': 'none',  # none | fifo: drawn alike | prioritised: drawn ~ exp(exponent x mean reward)
+      'capacity': 640,  # groups kept, first in, first out
+      'prompts': 32,  # groups drawn a step, beside batch.prompts fresh ones
+      'demonstrations': 0,  # groups of demonstrations a step
+      'every': 1,  # steps a rollout; in those between, batch.prompts more groups are drawn
+      'exponent': 1.0,
+    }
+  )
 
   # --- Objective -------------------------------------------------------------------------------
   config.algorithm = 'soft_q'  # a name in algorithms.LOSSES

@@ -32,6 +32,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
   'tbrm': {'algorithm': 'path', 'path.value': 'lse'},
   'reval': {
     **{'algorithm': 'path', 'path.value': 'lse_minus_ref', 'reference_update.rule': 'periodic'},
+    **{'replay.kind': 'fifo', 'replay.every': 2, 'replay.prompts': 0},
   },
   'tb': {'algorithm': 'path', 'path.value': 'head', 'critic.kind': 'value'},
   'subtb': {'algorithm': 'subtb', 'critic.kind': 'value'},

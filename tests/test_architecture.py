@@ -10,7 +10,7 @@ PACKAGE = ROOT / 'maxent_lm'
 FLOORS = (
   ('types', 'masked'),
   ('soft', 'lm', 'tasks'),
-  ('algorithms', 'shaping', 'temperature', 'sampling', 'data'),
+  ('algorithms', 'shaping', 'temperature', 'sampling', 'data', 'replay'),
   ('train', 'evaluate'),
   ('build', 'cli'),
   ('analysis',),

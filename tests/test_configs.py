@@ -158,6 +158,8 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('algorithm', 'sac', "needs critics with logits of their own; set config.critic.kind='twin'"),
     ('algorithm', 'ilql', "needs Q heads and a value head; set config.critic.kind='ilql'"),
     ('algorithm', 'q_sharp', "needs a head of return atoms; set config.critic.kind='atoms'"),
+    ('replay.kind', 'lifo', "config.replay.kind='lifo' is unknown; choose one of fifo, none, pri"),
+    ('replay.demonstrations', 2, "set config.replay.kind='fifo'"),
     ('loss_units', 'bits', "config.loss_units='bits' is unknown; choose one of nats, reward"),
     ('critic.kind', 'v', "config.critic.kind='v' is unknown; choose one of atoms, ilql, none"),
     ('reference_update.rule', 'ema', "config.reference_update.rule='ema' is unknown"),

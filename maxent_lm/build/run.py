@@ -6,6 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
+from maxent_lm import replay
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
 from maxent_lm.build.update import has_reference, make_critic, make_parts
@@ -13,13 +14,14 @@ from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluate import Evaluation
 from maxent_lm.lm import partition
 from maxent_lm.lm.scores import make_scorer
+from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks import TASKS
 from maxent_lm.tasks.base import Subset
 from maxent_lm.train import folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
-from maxent_lm.train.collect import Demonstrations, Rollouts
+from maxent_lm.train.collect import Demonstrations, Mixed, Rollouts
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Update, make_update
 from maxent_lm.types import Params, Scorer
@@ -29,7 +31,7 @@ BOOTSTRAP = {'terminal': False, 'bootstrap': True}  # config.batch.truncation
 
 @dataclasses.dataclass
 class Run:
-  """A run folder brought to life."""
+  """A run folder brought to life; `mixed` is the collector whose memory goes into checkpoints."""
 
   config: Config
   workdir: pathlib.Path
@@ -37,6 +39,7 @@ class Run:
   state: TrainState
   reference: Params | None
   collect: loop.Collect
+  mixed: Mixed | None
   update: Update
   checkpointer: Checkpointer
 
@@ -53,6 +56,7 @@ class Run:
         workdir=self.workdir,
         name=self.config.name,
         samples_every=self.config.samples_every,
+        memory=lambda: None if self.mixed is None else self.mixed.memory,
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
@@ -64,7 +68,7 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   batch = config.batch
   policy = make_policy(config, workdir)
   _check_rows('config.batch.prompts', batch.prompts, policy.mesh)
-  collect = Rollouts(
+  rollouts = Rollouts(
     reader=make_reader(config, policy, split='train'),
     generate=make_sampler(
       config, policy, sampling=Sampling(**config.sampling), group_size=batch.group_size
@@ -76,7 +80,44 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return _make_run(config, workdir, policy, collect)
+  mixed = make_mixed(config, policy, rollouts)
+  return _make_run(config, workdir, policy, mixed or rollouts, mixed)
+
+
+def make_mixed(config: Config, policy: Policy, rollouts: Rollouts) -> Mixed | None:
+  """Replay and demonstrations beside the fresh samples, or None without any."""
+  section = config.replay
+  table = {'none': None, **PRIORITIES}
+  priority = choose('config.replay.kind', section.kind, table)
+  if priority is None:
+    if section.demonstrations:
+      raise ValueError(
+        "config.replay.demonstrations are mixed in by replay: set config.replay.kind='fifo'"
+      )
+    return None
+  if section.every < 1 or section.prompts < 0 or section.demonstrations < 0:
+    raise ValueError('config.replay.every starts at 1, prompts and demonstrations at 0')
+  _check_rows(
+    'config.batch.prompts + config.replay.prompts + config.replay.demonstrations',
+    config.batch.prompts + section.prompts + section.demonstrations,
+    policy.mesh,
+  )
+  task, reader = rollouts.reader.task, rollouts.reader
+  prompts = reader.prompts([task[i] for i in range(len(task))])
+  memory = replay.init(
+    capacity=section.capacity,
+    group_size=config.batch.group_size,
+    width=max(map(len, prompts)) + config.batch.max_new_tokens,
+  )
+  return Mixed(
+    rollouts=rollouts,
+    memory=memory,
+    priority=priority,
+    exponent=section.exponent,
+    drawn=section.prompts,
+    demonstrations=section.demonstrations,
+    every=section.every,
+  )
 
 
 def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
@@ -116,7 +157,13 @@ def make_evaluation(config: Config, policy: Policy) -> Evaluation:
   )
 
 
-def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: loop.Collect) -> Run:
+def _make_run(
+  config: Config,
+  workdir: pathlib.Path,
+  policy: Policy,
+  collect: loop.Collect,
+  mixed: Mixed | None = None,
+) -> Run:
   """Everything is built and checked before the first file is written."""
   folder.check_config(workdir, config.to_dict())
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
@@ -147,6 +194,8 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
   )
   if checkpointer.latest() is not None:
     state = checkpointer.restore(state)
+    if mixed is not None:
+      mixed.memory = checkpointer.restore_memory(mixed.memory)
   return Run(
     config=config,
     workdir=workdir,
@@ -154,6 +203,7 @@ def _make_run(config: Config, workdir: pathlib.Path, policy: Policy, collect: lo
     state=state,
     reference=reference,
     collect=collect,
+    mixed=mixed,
     update=update,
     checkpointer=checkpointer,
   )

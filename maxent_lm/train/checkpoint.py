@@ -4,15 +4,17 @@ import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint import options as ocp_options
 
+from maxent_lm.replay import Replay
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Params
 
 
-def _items(state: TrainState) -> dict[str, Any]:
+def _items(state: TrainState, memory: Replay | None) -> dict[str, Any]:
   """Composite items; the temperature and the key are readable without touching the weights."""
   items = {
     'params': state.params,
@@ -21,6 +23,7 @@ def _items(state: TrainState) -> dict[str, Any]:
     'progress': {'step': state.step, 'key': state.key},
   }
   optional = {'target': state.target, 'critic': state.critic, 'reference': state.reference}
+  optional['replay'] = memory
   return items | {name: item for name, item in optional.items() if item is not None}
 
 
@@ -45,10 +48,10 @@ class Checkpointer:
     """Whether the state after `step` updates is one to keep."""
     return self._manager.should_save(step)
 
-  def save(self, state: TrainState, step: int) -> None:
+  def save(self, state: TrainState, step: int, memory: Replay | None = None) -> None:
     """Saves the state after `step` updates, unless it is there; returns while it is written."""
     if step != self._manager.latest_step():
-      items = {name: ocp.args.StandardSave(item) for name, item in _items(state).items()}
+      items = {name: ocp.args.StandardSave(item) for name, item in _items(state, memory).items()}
       self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
   def restore(self, like: TrainState, step: int | None = None) -> TrainState:
@@ -59,7 +62,7 @@ class Checkpointer:
       ValueError: the stored tree differs from `like` (another model, optimiser or target rule).
     """
     step = self._step(step)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like))
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like, None))
     items = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
     try:
       stored = self._manager.restore(step, args=ocp.args.Composite(**items))
@@ -76,6 +79,12 @@ class Checkpointer:
       beta=stored['temperature']['beta'],
       key=stored['progress']['key'],
     )
+
+  def restore_memory(self, like: Replay, step: int | None = None) -> Replay:
+    """The replay ring that was saved with the state, as host arrays."""
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    args = ocp.args.Composite(replay=ocp.args.StandardRestore(abstract))
+    return jax.tree.map(np.array, self._manager.restore(self._step(step), args=args)['replay'])
 
   def restore_params(self, like: Params, step: int | None = None) -> Params:
     """The policy's parameters alone."""

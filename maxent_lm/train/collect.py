@@ -1,17 +1,21 @@
-"""Batches: sampled from the policy and graded, or demonstrations; a pure function of (seed, step).
+"""Batches: sampled from the policy and graded, replayed, or demonstrations.
+
+What a step gets is a function of its number, the seed and, for replay, of the ring's contents.
 
 Shapes: N prompts a step, G samples a prompt, B = N G rows.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from maxent_lm import data
+from maxent_lm import replay as ring
 from maxent_lm.data import Graded, Reader
+from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
 from maxent_lm.tasks.base import Problem, batch_indices
 from maxent_lm.train.state import TrainState
@@ -62,6 +66,14 @@ class Demonstrations:
     return Collected(batch, {'cut': cut}, samples)
 
 
+class Sampled(NamedTuple):
+  """Fresh groups, the numbers measured on them, and a few samples."""
+
+  groups: list[Group]
+  metrics: dict[str, float]
+  samples: list[dict[str, Any]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
   """Samples of the current policy, graded by the task."""
@@ -77,6 +89,11 @@ class Rollouts:
 
   def __call__(self, step: int, state: TrainState) -> Collected:
     """N problems x G samples, with their rewards, semantic classes and behaviour log-probs."""
+    sampled = self.sample(step, state)
+    return Collected(self.batch(sampled.groups), sampled.metrics, sampled.samples)
+
+  def sample(self, step: int, state: TrainState) -> Sampled:
+    """The step's groups, on the host."""
     task = self.reader.task
     indices = batch_indices(step, self.prompts_per_step, len(task), self.seed)
     problems = [task[i] for i in indices]
@@ -86,22 +103,106 @@ class Rollouts:
     rollout = jax.device_get(self.generate(state.params, *padded, key))
     rows = [problem for problem in problems for _ in range(self.group_size)]
     graded = self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
-    batch = self._batch(prompts, rollout, graded)
-    return Collected(batch, _measure(graded, rollout, self.group_size), _samples(rows, graded))
+    groups = self._groups(prompts, rollout, graded)
+    return Sampled(groups, _measure(graded, rollout, self.group_size), _samples(rows, graded))
 
-  def _batch(self, prompts: list[list[int]], rollout: Rollout, graded: Graded) -> Batch:
-    group = np.repeat(np.arange(len(prompts)), self.group_size)
+  def demonstrate(self, step: int, count: int) -> list[Group]:
+    """`count` groups of correct responses drawn by the task: reward 1, behaviour log-prob 0."""
+    task = self.reader.task
+    rng = np.random.default_rng([self.seed, step, 1])
+    problems = [task[i] for i in batch_indices(step, count, len(task), self.seed)]
+    return [self._demonstrations(problem, rng) for problem in problems]
+
+  def batch(self, groups: Sequence[Group]) -> Batch:
+    """The groups' rows, in order, on the device."""
+    prompts = [list(group.prompt) for group in groups for _ in group.responses]
     sequences = data.Sequences(
-      prompts=[prompt for prompt in prompts for _ in range(self.group_size)],
-      responses=graded.tokens,
-      logp=[row[: len(ids)] for row, ids in zip(rollout.logp, graded.tokens, strict=True)],
-      reward=graded.rewards,
-      group=group,
-      cluster=data.number_classes(graded.classes, group),
-      bootstrap=~graded.finished & self.bootstrap,
+      prompts=prompts,
+      responses=[response for group in groups for response in group.responses],
+      logp=[logp for group in groups for logp in group.logp],
+      reward=np.concatenate([group.reward for group in groups]),
+      group=np.repeat(np.arange(len(groups)), self.group_size),
+      cluster=np.concatenate([group.cluster for group in groups]),
+      bootstrap=np.concatenate([group.bootstrap for group in groups]),
     )
     columns = self.reader.columns(prompts, self.max_new_tokens)
     return data.make_batch(sequences, columns=columns, sharding=self.sharding)
+
+  def _groups(self, prompts: list[list[int]], rollout: Rollout, graded: Graded) -> list[Group]:
+    group = np.repeat(np.arange(len(prompts)), self.group_size)
+    cluster = data.number_classes(graded.classes, group)
+    logp = [row[: len(ids)] for row, ids in zip(rollout.logp, graded.tokens, strict=True)]
+    groups = []
+    for number, prompt in enumerate(prompts):
+      rows = slice(number * self.group_size, (number + 1) * self.group_size)
+      groups.append(
+        Group(
+          prompt=prompt,
+          responses=graded.tokens[rows],
+          logp=logp[rows],
+          reward=graded.rewards[rows],
+          cluster=cluster[rows],
+          bootstrap=~graded.finished[rows] & self.bootstrap,
+        )
+      )
+    return groups
+
+  def _demonstrations(self, problem: Problem, rng: np.random.Generator) -> Group:
+    texts = [self.reader.task.demonstration(problem, rng) for _ in range(self.group_size)]
+    encoded = self.reader.tokenizer(texts, add_special_tokens=False)['input_ids']
+    responses = [[*ids, self.reader.eos_id][: self.max_new_tokens] for ids in encoded]
+    classes = [self.reader.task.cluster(problem, text) for text in texts]
+    return Group(
+      prompt=self.reader.prompts([problem])[0],
+      responses=responses,
+      logp=[np.zeros(len(response), np.float32) for response in responses],
+      reward=np.ones(self.group_size, np.float32),
+      cluster=data.number_classes(classes, np.zeros(self.group_size, np.int32)),
+      bootstrap=np.zeros(self.group_size, bool),
+      demonstration=True,
+    )
+
+
+@dataclasses.dataclass
+class Mixed:
+  """Fresh samples, replayed groups and demonstrations in one batch, in constant numbers.
+
+  Every `every` steps the policy is sampled from, the groups enter the ring, and the batch is those,
+  `drawn` groups of the ring, and `demonstrations` groups of the task. In the steps between, groups
+  of the ring take the place of the fresh ones. With every = 2 and drawn = 0 this is one on-policy
+  and one replayed update a rollout [Wang et al. 2026, ReVal].
+
+  Attributes:
+    memory: the ring as it is now; part of a checkpoint.
+  """
+
+  rollouts: Rollouts
+  memory: Replay
+  priority: Callable[[Group], float]
+  exponent: float
+  drawn: int
+  demonstrations: int
+  every: int
+
+  def __call__(self, step: int, state: TrainState) -> Collected:
+    """The step's batch; `memory` has the fresh groups afterwards."""
+    fresh = Sampled([], {}, [])
+    if step % self.every == 0:
+      fresh = self.rollouts.sample(step, state)
+      priority = [self.priority(group) for group in fresh.groups]
+      self.memory = ring.add(self.memory, fresh.groups, step=step, priority=priority)
+    count = self.rollouts.prompts_per_step - len(fresh.groups) + self.drawn
+    seed = self.rollouts.seed
+    slots = ring.draw(self.memory, count, exponent=self.exponent, seed=seed, step=step)
+    groups = [*fresh.groups, *ring.take(self.memory, slots)]
+    if self.demonstrations:
+      groups += self.rollouts.demonstrate(step, self.demonstrations)
+    metrics = {
+      **fresh.metrics,
+      **ring.staleness(self.memory, slots, step=step),
+      'replayed': len(slots) / len(groups),
+    }
+    return Collected(self.rollouts.batch(groups), metrics, fresh.samples)
 
 
 def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Generator
 from typing import Any
 
+from maxent_lm.replay import Replay
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before
@@ -28,12 +29,13 @@ def train(
   workdir: pathlib.Path,
   name: str,
   samples_every: int,
+  memory: Callable[[], Replay | None] = lambda: None,
 ) -> TrainState:
   """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
 
   Metrics of a step are fetched only after the next step has been dispatched, so that the device
   need not wait for the host's bookkeeping; but before a checkpoint, so that a run that is resumed
-  from it misses none.
+  from it misses none. `memory()` is what the collector remembers beside the state.
   """
   start = int(state.step)
   keep_before(workdir / 'samples.jsonl', start)
@@ -50,7 +52,7 @@ def train(
       if checkpointer.due(step + 1) or step == steps - 1:
         record(*pending)
         pending = None
-        checkpointer.save(state, step + 1)
+        checkpointer.save(state, step + 1, memory())
   checkpointer.wait()
   return state
 

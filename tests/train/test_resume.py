@@ -38,6 +38,45 @@ def test_resumed_is_uninterrupted(variant, tmp_path):
   assert [row['step'] for row in rows[0]] == list(range(6))
 
 
+REPLAY = {
+  'replay__kind': 'prioritised',
+  'replay__exponent': 2.0,
+  'replay__capacity': 7,
+  'replay__prompts': 2,
+  'replay__demonstrations': 1,
+  'replay__every': 2,
+}
+
+
+def test_the_replay_ring_is_resumed_with_the_run(tmp_path):
+  """Steps 3 to 5 draw from groups that only the checkpoint knows."""
+  options = {**LEARNED, **REPLAY}
+  whole = build.rollout_run(tiny_config(steps=6, **options), tmp_path / 'whole')
+  state = whole.train()
+  build.rollout_run(tiny_config(steps=3, **options), tmp_path / 'part').train()
+  part = build.rollout_run(tiny_config(steps=6, **options), tmp_path / 'part')
+  assert int(part.mixed.memory.added) == 8  # four fresh groups in steps 0 and 2
+  again = part.train()
+  for left, right in zip(leaves(state), leaves(again), strict=True):
+    np.testing.assert_array_equal(left, right)
+  for left, right in zip(whole.mixed.memory, part.mixed.memory, strict=True):
+    np.testing.assert_array_equal(left, right)
+  rows = read_metrics(tmp_path / 'whole' / 'metrics.jsonl')
+  assert rows == read_metrics(tmp_path / 'part' / 'metrics.jsonl')
+  assert [row['replayed'] for row in rows] == [2 / 7, 6 / 7] * 3
+  assert ['reward' in row for row in rows] == [True, False] * 3
+
+
+def test_demonstrations_and_replay_alone_teach(tmp_path):
+  """One rollout in eight; the batch is demonstrations and what the ring holds."""
+  changes = {**REPLAY, 'replay__every': 8, 'replay__demonstrations': 8, 'batch__prompts': 4}
+  config = tiny_config('pretrain', steps=24, optimizer__learning_rate=1e-2, **changes)
+  run = build.rollout_run(config, tmp_path / 'run')
+  run.train()
+  rows = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  assert rows[-1]['loss'] < 0.7 * rows[0]['loss']
+
+
 def test_a_crash_loses_no_row_and_doubles_none(tmp_path):
   config = tiny_config(steps=6, checkpoint__every=2, samples_every=1)
   run = build.rollout_run(config, tmp_path / 'run')
