@@ -70,6 +70,9 @@ def get_config() -> ml_collections.ConfigDict:
     {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
   )
   config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09, 'penalty': 8.0})
+  config.random_walks = ml_collections.ConfigDict(
+    {'nodes': 21, 'longest': 10, 'walks': 1000, 'edge': 0.1, 'seed': 1002}
+  )
   config.stories = ml_collections.ConfigDict(
     {'test_fraction': 0.1, 'size': config_dict.placeholder(int), 'seed': 0}
   )

@@ -18,6 +18,10 @@ STYLES: tuple[Style, ...] = (
   ('#D55E00', 's', '--'),
   ('#009E73', '^', '-.'),
   ('#CC79A7', 'D', ':'),
+  ('#E69F00', 'v', '-'),
+  ('#56B4E9', 'P', '--'),
+  ('#000000', 'X', '-.'),
+  ('#999999', '*', ':'),
 )
 
 
@@ -77,6 +81,25 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
     learning_curve(place, runs, styles, metric, label)
   axes.flat[0].legend()
   plane(axes.flat[5], rows, styles, 'pass@1', f'coverage@{samples}')
+  figure.savefig(path, dpi=120)
+  plt.close(figure)
+
+
+def distances(path: pathlib.Path, curves: Mapping[str, Rows], labels: Mapping[str, str]) -> None:
+  """One panel a metric of `labels`, on a logarithmic scale; a series for every run, as a PNG."""
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  styles = dict(zip(curves, STYLES, strict=False))
+  figure, axes = plt.subplots(
+    1, len(labels), figsize=(5.5 * len(labels), 4.5), layout='constrained', squeeze=False
+  )
+  for place, (metric, label) in zip(axes.flat, labels.items(), strict=True):
+    learning_curve(place, curves, styles, metric, label)
+    place.set_yscale('log')
+  axes.flat[0].legend()
   figure.savefig(path, dpi=120)
   plt.close(figure)
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from tiny_lm import random_tokens, roughened, tiny
 
 from maxent_lm.lm import partition
 from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.heads import CRITICS
 from maxent_lm.lm.scores import make_scorer
 
 MESH = dict(data=2, fsdp=2, tensor=2)
@@ -24,11 +27,18 @@ def test_every_parameter_is_named_by_the_table(family):
 
 
 def test_the_table_names_nothing_else():
+  """Parameters of the decoders, and the output layers of critics that are as wide as one."""
   named = set()
   for family in ('llama', 'qwen2', 'qwen3'):
     abstract = LM(tiny(family=family, tied=False)).abstract_params()
     paths = jax.tree_util.tree_flatten_with_path(abstract)[0]
     named |= {partition.path_names(path) for path, _ in paths}
+  lm = LM(tiny())
+  for kind, options in {'ilql': {}, 'atoms': {'count': 3}}.items():
+    critic = CRITICS[kind](lm, chunk=8, trunk='stopped', width=8, **options)
+    heads = jax.eval_shape(functools.partial(critic.init, seed=0), lm.abstract_params())
+    paths = jax.tree_util.tree_flatten_with_path(heads)[0]
+    named |= {partition.path_names(path) for path, _ in paths} & set(partition.PARAMETERS)
   assert named == set(partition.PARAMETERS)
 
 

@@ -88,7 +88,7 @@ def test_rows_do_not_depend_on_their_neighbours_or_on_padding(policy):
   alone = generate(policy, PROMPTS[:1], columns=4)
   among = generate(policy, PROMPTS, columns=16)
   np.testing.assert_array_equal(alone.tokens, among.tokens[:4])
-  np.testing.assert_allclose(alone.logp, among.logp[:4], atol=1e-5)
+  np.testing.assert_allclose(alone.logp, among.logp[:4], atol=5e-5)
 
 
 def test_same_key_same_samples_and_another_key_others(policy):
