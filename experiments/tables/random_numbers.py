@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from maxent_lm import build as runs
-from maxent_lm.analysis import enumerated, plots, tables
+from maxent_lm.analysis import compare, plots, tables
 
 SEEDS = {'smoke': 1, 'cpu': 3, 'full': 5}
 EVERY = 50  # steps between two measurements
@@ -53,7 +53,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
       runs.demonstration_run(make_config(preset, seed, 'pretrain'), habit).train()
     for name, shown in NAMES.items():
       config = make_config(preset, seed, name, init=str(habit / 'model'))
-      curve = enumerated.finished_curve(config, workdir / f'{name}_{seed}', every=EVERY)
+      curve = compare.finished_curve(config, workdir / f'{name}_{seed}', every=EVERY)
       curves.setdefault(shown, curve)
       if name == 'tb':
         rows.append({'policy': 'habit', **row(curve[0])})

@@ -1,17 +1,21 @@
 """Runs that are compared with each other: train, evaluate, one row a run."""
 
+import functools
 import json
 import pathlib
 import time
-from typing import Any
+from typing import Any, cast
 
 import jax
 import ml_collections
 
 from maxent_lm import build
+from maxent_lm.analysis import enumerated, tables
 from maxent_lm.train import folder
+from maxent_lm.train.state import TrainState
 
 ROW = 'row.json'  # of a run that is finished and evaluated, with the config it is about
+CURVE = 'curve.json'  # of a run whose distances were measured, likewise
 
 
 def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -46,6 +50,47 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   }
   folder.write_json(path, {'config': settings, 'row': row})
   return row
+
+
+def finished_curve(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, every: int
+) -> list[dict[str, float]]:
+  """Trains the run in `workdir` to its end: its distances every so many steps.
+
+  A list of `enumerated.Distances` with their `step`, the last one after all steps. The task is
+  `enumerated.Enumerable`. A run that is finished is read back.
+  """
+  path = workdir / CURVE
+  settings = {'config': config.to_dict(), 'every': every}
+  return tables.stored(path, settings, functools.partial(_curve, config, workdir, every))['curve']
+
+
+def _curve(config: ml_collections.ConfigDict, workdir: pathlib.Path, every: int) -> dict[str, Any]:
+  run = build.rollout_run(config, workdir)
+  reader = build.make_reader(config, run.policy, split='test')
+  task = cast(enumerated.Enumerable, reader.task)
+  target = enumerated.tokenised(
+    reader, task[0], task.log_target(task[0]), max_new_tokens=config.batch.max_new_tokens
+  )
+  scorer = jax.jit(build.make_run_scorer(config, run.policy))
+  rows = min(len(target.responses), enumerated.ROWS)
+
+  def measure(state: TrainState) -> dict[str, float]:
+    logp = enumerated.log_probs(scorer, state.params, target, rows=rows)
+    found = enumerated.distances(target.logp, logp)._asdict()
+    return {f'exact/{name}': value for name, value in found.items()}
+
+  run.collect = enumerated.Watched(run.collect, measure, every)
+  last = measure(run.train())
+  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  points = [*(line for line in lines if 'exact/kl' in line), {'step': config.steps, **last}]
+  names = enumerated.Distances._fields
+  return {
+    'curve': [
+      {'step': point['step'], **{name: point[f'exact/{name}'] for name in names}}
+      for point in points
+    ]
+  }
 
 
 def objective(config: ml_collections.ConfigDict) -> str:

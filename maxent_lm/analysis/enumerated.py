@@ -5,18 +5,11 @@ included, in nats, float64; what the scorer gives for tokens is float32.
 """
 
 import dataclasses
-import functools
-import json
-import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
-import jax
-import ml_collections
 import numpy as np
 
-from maxent_lm import build
-from maxent_lm.analysis import tables
 from maxent_lm.data import Reader, Sequences, make_batch
 from maxent_lm.tasks.base import Problem, Task
 from maxent_lm.train.collect import Collected
@@ -66,8 +59,6 @@ class Distances(NamedTuple):
   entropy: float
 
 
-MEASURED = Distances._fields
-CURVE = 'curve.json'  # of a run that is finished, with its config
 ROWS = 1024  # responses that are scored at a time
 
 
@@ -143,40 +134,3 @@ class Watched:
     if step % self.every:
       return collected
     return collected._replace(metrics={**collected.metrics, **self.measure(state)})
-
-
-def finished_curve(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, every: int
-) -> list[dict[str, float]]:
-  """Trains the run in `workdir` to its end: its distances every so many steps, and at the end.
-
-  The task is `Enumerable`. A run that is finished is read back.
-  """
-  path = workdir / CURVE
-  settings = {'config': config.to_dict(), 'every': every}
-  return tables.stored(path, settings, functools.partial(_curve, config, workdir, every))['curve']
-
-
-def _curve(config: ml_collections.ConfigDict, workdir: pathlib.Path, every: int) -> dict[str, Any]:
-  run = build.rollout_run(config, workdir)
-  reader = build.make_reader(config, run.policy, split='test')
-  task = cast(Enumerable, reader.task)
-  target = tokenised(
-    reader, task[0], task.log_target(task[0]), max_new_tokens=config.batch.max_new_tokens
-  )
-  scorer = jax.jit(build.make_run_scorer(config, run.policy))
-
-  def measure(state: TrainState) -> dict[str, float]:
-    found = log_probs(scorer, state.params, target, rows=min(len(target.responses), ROWS))
-    return {f'exact/{key}': value for key, value in distances(target.logp, found)._asdict().items()}
-
-  run.collect = Watched(run.collect, measure, every)
-  last = measure(run.train())
-  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-  curve = [line for line in lines if 'exact/kl' in line]
-  return {
-    'curve': [
-      {'step': line['step'], **{key: line[f'exact/{key}'] for key in MEASURED}}
-      for line in [*curve, {'step': config.steps, **last}]
-    ]
-  }

@@ -6,7 +6,7 @@ import pytest
 
 from configs import random_numbers
 from maxent_lm import build
-from maxent_lm.analysis import enumerated
+from maxent_lm.analysis import compare, enumerated
 
 
 def random_logp(seed, size=7, inside=1.0):
@@ -52,11 +52,11 @@ def small_config():
 
 def test_a_run_is_followed_and_read_back(tmp_path):
   config = small_config()
-  curve = enumerated.finished_curve(config, tmp_path / 'run', every=2)
+  curve = compare.finished_curve(config, tmp_path / 'run', every=2)
   assert [point['step'] for point in curve] == [0, 2, 4, 5]
   assert all(0 <= point['outside'] < 1 and point['kl'] > 0 for point in curve)
   (tmp_path / 'run' / 'metrics.jsonl').unlink()
-  assert enumerated.finished_curve(config, tmp_path / 'run', every=2) == curve
+  assert compare.finished_curve(config, tmp_path / 'run', every=2) == curve
 
 
 def test_responses_are_scored_as_the_model_writes_them(tmp_path):
