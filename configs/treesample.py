@@ -23,7 +23,11 @@ MEMBERS: dict[str, dict[str, Any]] = {
   'soft_q': {'algorithm': 'soft_q', 'soft_q.lam': 0.9},
   'pcl': {'algorithm': 'pcl', 'pcl.value': 'lse_minus_ref', 'pcl.length': 6},
   'tb': {'algorithm': 'path', 'path.value': 'head', 'critic.kind': 'value'},
-  'subtb': {'algorithm': 'subtb', 'critic.kind': 'value'},
+  'subtb': {
+    **{'algorithm': 'subtb', 'critic.kind': 'value'},
+    # A value in every state is more than a head on the policy's hidden states can learn.
+    **{'critic.value.trunk': 'own', 'critic.learning_rate': 1e-3},
+  },
   'vargrad': {'algorithm': 'vargrad'},
   'sac': {
     **{'algorithm': 'sac', 'target.rule': 'polyak'},

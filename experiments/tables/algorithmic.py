@@ -1,0 +1,222 @@
+"""Algorithmic tapes, learned by path consistency from a curriculum [Nachum et al. 2017, PCL].
+
+python experiments/tables/algorithmic.py --preset=cpu --workdir=runs/tables/algorithmic
+
+A transformer plays: it reads a symbol, moves, writes, and is paid for right symbols. The
+environments are made again (`tasks/algorithmic.py`), with gym's thresholds. Half of the episodes of
+each step are drawn from the policy, and they move the curriculum; the other half are drawn at a
+higher temperature, and are learned from just the same: residuals hold on any path. A task that is
+not solved when its steps are over is shown with how far it came. Killed and started again the
+script goes on with the next task and seed.
+"""
+
+import functools
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from maxent_lm import temperature
+from maxent_lm.algorithms import LOSSES
+from maxent_lm.analysis import tables
+from maxent_lm.lm import heads
+from maxent_lm.lm.config import LMConfig
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.scores import make_scorer
+from maxent_lm.masked import REDUCTIONS
+from maxent_lm.sampling.interact import Interact, Played, make_interact
+from maxent_lm.sampling.policies import Sampling
+from maxent_lm.shaping import chain
+from maxent_lm.tasks.algorithmic import TASKS, Curriculum, Episodes, Rules, advance
+from maxent_lm.train.metrics import Progress
+from maxent_lm.train.state import TrainState, init_state
+from maxent_lm.train.step import Parts, Update, make_update
+
+STEPS = {  # the most that a task is given
+  'smoke': dict.fromkeys(TASKS, 2),
+  'cpu': {
+    **{'Copy': 1000, 'DuplicatedInput': 1500, 'Reverse': 4000},
+    **{'RepeatCopy': 1000, 'ReversedAddition': 1000},
+  },
+  'full': dict.fromkeys(TASKS, 20_000),
+}
+SEEDS = {'smoke': 1, 'cpu': 5, 'full': 5}
+GATED = ('Copy', 'DuplicatedInput', 'Reverse')
+ROWS = {'policy': 64, 'hot': 64}  # episodes a step
+HOT = 3.0  # temperature of the second half
+KAPPA = 0.1  # = alpha; there is no reference
+LENGTH = 10  # of the longest sub-path
+LEARNING_RATE = 2e-3
+MULTIPLE = 8  # columns of a batch are a multiple
+WIDTH = 32
+THEIRS = (
+  f'theirs: recurrent, kappa .025, discount .9, 400 episodes a step, replay; ours: transformer, '
+  f'kappa {KAPPA:g}, discount 1, {sum(ROWS.values())} episodes'
+)
+COLUMNS = (
+  *('task', 'threshold', 'published', 'solved', 'steps', 'episodes', 'length', 'return'),
+  *('seconds', 'remark'),
+)
+
+
+class Player(NamedTuple):
+  """What plays and what learns; `play` are the two behaviours with their numbers of episodes."""
+
+  rules: Rules
+  play: tuple[tuple[Interact, int], ...]
+  update: Update
+
+
+class Progressed(NamedTuple):
+  """Where learning is: parameters and optimiser, inputs, and the policy's last mean return."""
+
+  state: TrainState
+  curriculum: Curriculum
+  mean_return: float
+
+
+def build(preset: str, workdir: pathlib.Path) -> tables.Table:
+  """Plays what is missing, task by task and seed by seed."""
+  rows, gates = [], []
+  for name, steps in STEPS[preset].items():
+    found = []
+    for seed in range(SEEDS[preset]):
+      settings = {'steps': steps, 'rows': ROWS, 'hot': HOT, 'kappa': KAPPA, 'length': LENGTH}
+      compute = functools.partial(learn, name, seed, steps)
+      found.append(tables.stored(workdir / f'{name}_{seed}.json', settings, compute))
+    rows.append({'task': name, **merged(name, found)})
+    if name in GATED and preset != 'smoke':
+      solved = all(row['solved'] for row in found)
+      gates.append(tables.Gate(f'{name} reaches its threshold from every seed', solved))
+  note = (
+    'Solved: seeds whose policy reaches the threshold, the mean return of all episodes that are '
+    'drawn from it in one step; then learning stops. Steps, episodes (all of them), seconds, and '
+    'for what is not solved the shortest inputs and the mean return at the end: median over seeds.'
+  )
+  return tables.Table(COLUMNS, rows, note, gates)
+
+
+def merged(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+  """One row of the table."""
+
+  def median(key: str) -> float:
+    return float(np.median([row[key] for row in found]))
+
+  steps = int(median('steps'))
+  return {
+    'threshold': TASKS[name].threshold,
+    'published': 'solved; curves only',
+    'solved': f'{sum(row["solved"] for row in found)} of {len(found)}',
+    'steps': steps,
+    'episodes': steps * sum(ROWS.values()),
+    'length': int(median('length')),
+    'return': median('return'),
+    'seconds': int(median('seconds')),
+    'remark': THEIRS,
+  }
+
+
+def learn(name: str, seed: int, steps: int) -> dict[str, Any]:
+  """Learns one task from one seed until it is solved or the steps are over."""
+  began = time.perf_counter()
+  player, state = make_player(TASKS[name], seed)
+  at = Progressed(state, Curriculum(player.rules.shortest), -np.inf)
+  progress = Progress(f'{name}, seed {seed}', start=0, steps=steps)
+  rng, taken = np.random.default_rng([seed, 7]), 0
+  while taken < steps and at.mean_return < player.rules.threshold:
+    at = one_step(player, at, rng, jax.random.fold_in(jax.random.key(seed), taken))
+    taken += 1
+    progress.update({'reward': at.mean_return})
+  progress.close()
+  return {
+    'solved': bool(at.mean_return >= player.rules.threshold),
+    'steps': taken,
+    'length': at.curriculum.length,
+    'return': at.mean_return,
+    'seconds': round(time.perf_counter() - began),
+  }
+
+
+def one_step(
+  player: Player, at: Progressed, rng: np.random.Generator, key: jax.Array
+) -> Progressed:
+  """Plays with both behaviours, learns from all episodes, and may lengthen the inputs."""
+  worlds = [Episodes(player.rules, at.curriculum.length, n, rng) for _, n in player.play]
+  keys = jax.random.split(key, len(worlds))
+  played = [
+    play(at.state.params, world, key)
+    for (play, _), world, key in zip(player.play, worlds, keys, strict=True)
+  ]
+  state, _ = player.update(at.state, None, joined(played).batch())
+  returns = played[0].returns
+  curriculum = advance(player.rules, at.curriculum, returns - worlds[0].best)
+  return Progressed(state, curriculum, float(returns.mean()))
+
+
+def joined(played: list[Played]) -> Played:
+  """All rows, with the columns of the widest."""
+  columns = max(each.tokens.shape[1] for each in played)
+
+  def wide(values: np.ndarray) -> np.ndarray:
+    return np.pad(values, ((0, 0), (0, columns - values.shape[1])))
+
+  pairs = zip(*played, strict=True)
+  return Played(*(np.concatenate([wide(part) for part in parts]) for parts in pairs))
+
+
+def make_player(rules: Rules, seed: int) -> tuple[Player, TrainState]:
+  """A policy and a value network, two layers each, from random weights."""
+  lm = LM(
+    LMConfig(
+      vocab_size=rules.vocabulary,
+      d_model=WIDTH,
+      num_layers=2,
+      num_heads=2,
+      num_kv_heads=2,
+      head_dim=WIDTH // 2,
+      d_ff=2 * WIDTH,
+      max_length=512,
+      tied=False,
+    )
+  )
+  chunk = 1 << 16
+  critic = heads.CRITICS['value'](lm, chunk=chunk, trunk='own', width=2 * WIDTH)
+  optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(LEARNING_RATE, b2=0.99))
+  parts = Parts(
+    scorer=make_scorer(lm, chunk=chunk),
+    loss=functools.partial(LOSSES['pcl'], length=LENGTH, value='head'),
+    transform=chain(),
+    reduction=REDUCTIONS['sequence_sum'],
+    optimizer=optimizer,
+    alpha=temperature.fixed(KAPPA),
+    beta=temperature.fixed(0.0),
+    critic=critic.score,
+    critic_optimizer=optimizer,
+  )
+  start = lm.init(seed)
+  state = init_state(
+    start,
+    optimizer=optimizer,
+    alpha=parts.alpha,
+    beta=parts.beta,
+    has_target=False,
+    seed=seed,
+    critic=critic.init(start, seed),
+    critic_optimizer=optimizer,
+  )
+  behaviours = ((1.0, ROWS['policy']), (HOT, ROWS['hot']))
+  play = tuple((behaviour(lm, rules, heat), count) for heat, count in behaviours)
+  return Player(rules, play, make_update(parts)), state
+
+
+def behaviour(lm: LM, rules: Rules, heat: float) -> Interact:
+  """Episodes of the policy at a sampling temperature."""
+  sampling = Sampling(temperature=heat)
+  return make_interact(lm, sampling=sampling, start=rules.start, multiple=MULTIPLE)
+
+
+if __name__ == '__main__':
+  tables.script('algorithmic', build)

@@ -1,0 +1,118 @@
+"""Rollouts against a world that answers: action and observation take turns, a token each.
+
+A row is START, o_0, a_0, o_1, a_1, ...: the policy draws the actions, the world gives the rest. The
+mask is True on actions only, so every objective steps from action to action: a state is all that
+was seen and done before.
+
+Shapes: B rows, S steps, T columns, T >= 2 S + 1.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maxent_lm.lm import cache as kv
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.scores import next_token_logits
+from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.types import Array, Batch, Params
+
+
+class World(Protocol):
+  """B episodes side by side, on the host."""
+
+  over: np.ndarray
+  longest: int
+
+  def see(self) -> np.ndarray:
+    """[B] int32 what is observed now."""
+    ...
+
+  def step(self, tokens: np.ndarray) -> np.ndarray:
+    """[B] rewards of the actions `tokens`; 0 in episodes that are over."""
+    ...
+
+
+class Played(NamedTuple):
+  """[B, T] as in `Batch`, but of numpy, and [B] the return of every episode in reward units."""
+
+  tokens: np.ndarray
+  mask: np.ndarray
+  logp: np.ndarray
+  reward: np.ndarray
+
+  @property
+  def returns(self) -> np.ndarray:
+    """[B] the sum of the rewards."""
+    return self.reward.sum(axis=1)
+
+  def batch(self) -> Batch:
+    """Every row a group of its own, no row bootstrapped."""
+    rows = len(self.tokens)
+    return Batch(
+      tokens=jnp.asarray(self.tokens),
+      mask=jnp.asarray(self.mask),
+      logp=jnp.asarray(self.logp),
+      reward=jnp.asarray(self.reward),
+      weight=jnp.ones(self.tokens.shape, jnp.float32),
+      advantage=jnp.zeros(self.tokens.shape, jnp.float32),
+      group=jnp.arange(rows, dtype=jnp.int32),
+      cluster=jnp.full(rows, -1, jnp.int32),
+      bootstrap=jnp.zeros(rows, bool),
+    )
+
+
+Interact = Callable[[Params, World, Array], Played]
+
+
+def make_interact(lm: LM, *, sampling: Sampling, start: int, multiple: int) -> Interact:
+  """Builds `interact(params, world, key) -> Played`, T rounded up to `multiple`.
+
+  Each row draws from its own stream fold_in(fold_in(key, row), step). Play stops when every episode
+  is over. Raises ValueError if the longest episode does not fit into the model's `max_length`.
+  """
+
+  @functools.partial(jax.jit, donate_argnums=1)
+  def act(
+    params: Params, cache: kv.Cache, before: Array, seen: Array, key: Array, step: Array
+  ) -> tuple[kv.Cache, Array, Array]:
+    _, cache = lm.decode(params, before, cache)
+    hidden, cache = lm.decode(params, seen, cache)
+    behaviour = sampling.log_probs(next_token_logits(hidden, lm.head(params)))
+    rows = jnp.arange(len(seen))
+    keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, row), step))(rows)
+    token = draw(behaviour, jax.vmap(jax.random.uniform)(keys))
+    return cache, token, jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
+
+  def interact(params: Params, world: World, key: Array) -> Played:
+    rows = len(world.over)
+    columns = -(-(2 * world.longest + 1) // multiple) * multiple
+    if columns > lm.config.max_length:
+      raise ValueError(
+        f'episodes of {world.longest} steps take {columns} columns, but the model has '
+        f'{lm.config.max_length} positions; raise max_length'
+      )
+    played = Played(
+      *(np.zeros((rows, columns), kind) for kind in (np.int32, bool, np.float32, np.float32))
+    )
+    cache = kv.empty(lm.config, batch=rows, slots=columns)
+    before = jnp.full(rows, start, jnp.int32)
+    played.tokens[:, 0] = start
+    for step in range(world.longest):
+      live = ~world.over
+      if not live.any():
+        break
+      seen, at = world.see(), 2 * step + 1
+      cache, before, logp = act(params, cache, before, jnp.asarray(seen), key, jnp.int32(step))
+      action = np.asarray(before)
+      played.tokens[:, at], played.tokens[:, at + 1] = seen, np.where(live, action, start)
+      played.mask[:, at + 1] = live
+      played.logp[:, at + 1] = np.where(live, logp, 0)
+      played.reward[:, at + 1] = world.step(action)
+    return played
+
+  return interact
