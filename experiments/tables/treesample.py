@@ -29,10 +29,7 @@ NAMES = {
   'sac': 'SAC',
 }
 # At most this share of the start's distance is left after 1,500 steps.
-REACH = {
-  **{'TB, learned log Z': 0.1, 'VarGrad': 0.1},
-  **{'SubTB(0.9), value head': 0.5, 'soft_q(0.9)': 0.5, 'PCL, unified': 0.5},
-}
+REACH = {'TB, learned log Z': 0.1, 'VarGrad': 0.1, 'soft_q(0.9)': 0.5, 'PCL, unified': 0.5}
 THEIRS = 'theirs: any order of the variables, 100,000 steps, target reset every 1,000'
 REMARK = dict.fromkeys(('TB, learned log Z', 'PCL, unified', 'SAC', 'soft_q(0)'), THEIRS)
 MEASURED = ('kl', 'reverse_kl', 'jsd', 'total_variation', 'outside')
@@ -68,7 +65,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
 
 
 def gates(rows: list[dict]) -> list[tables.Gate]:
-  """Whole responses come near the target, sub-paths and lambda-returns get on their way."""
+  """Whole responses come near the target, values from the logits get on their way."""
 
   def mean(name: str) -> float:
     return float(np.mean([row['kl'] for row in rows if row['policy'] == name]))
