@@ -157,6 +157,6 @@ def _cell(value: Any) -> str:
 def _made(name: str, preset: str, commit: str, seconds: float) -> str:
   return (
     f'`python experiments/tables/{name}.py --preset={preset}`, {time.strftime("%Y-%m-%d")}, '
-    f'commit {commit}, {seconds:.0f} s on {os.cpu_count()} cores, '
+    f'commit {commit}, {seconds:.0f} s in the last call on {os.cpu_count()} cores, '
     f'{jax.device_count()} x {jax.devices()[0].device_kind}, jax {jax.__version__}.'
   )
