@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lm.tiny_lm import SIZES, roughened, tiny
 from objectives import OBJECTIVES, knobs
 
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.scores import before, score_hidden
 from maxent_lm.soft import residual
 from maxent_lm.types import Batch, Critic, Scores, Views
 
@@ -93,6 +96,58 @@ def test_padding_and_place_in_the_row_do_not_matter(loss):
     other = outcome(loss, wide(problem(), moved))
     close((values, gradient), wide((other[0], other[2]), back))
     close(metrics, other[1])
+
+
+# Three sequences (prompt, response), of which the last is cut and wants the value at the cut.
+SEQUENCES = ((2, 3), (1, 5), (3, 2))
+CUT = np.array([False, False, True])
+WITHOUT_CRITICS = ('soft_q semi', 'soft_q residual', 'TBRM', 'PCL', 'SubTB', 'vargrad', 'grpo')
+
+
+def layout(kind):
+  """[R, W] tokens and segments, and [3, 7] where each sequence's columns are, as flat indices."""
+  rng = np.random.default_rng(2)
+  words = [rng.integers(0, SIZES['vocab_size'], sum(pair)) for pair in SEQUENCES]
+  rows, width = (1, 24) if kind == 'packed' else (3, 9)
+  tokens, segments = np.zeros((2, rows, width), np.int32)
+  place, at = np.zeros((3, 7), int), 1
+  for number, word in enumerate(words):
+    row = 0 if kind == 'packed' else number
+    start = {'packed': at, 'left': width - 1 - len(word), 'right': 0}[kind]
+    tokens[row, start : start + len(word)] = word
+    segments[row, start : start + len(word)] = number + 1
+    place[number] = np.minimum(row * width + start + np.arange(7), rows * width - 1)
+    at = start + len(word)
+  return jnp.asarray(tokens), jnp.asarray(segments), jnp.asarray(place)
+
+
+def test_left_padding_right_padding_and_packing_are_the_same_to_a_loss():
+  lm = LM(tiny())
+  params = roughened(lm.init(0))
+  prompts, ends = np.array([(p, p + r) for p, r in SEQUENCES]).T[:, :, None]
+  mask = (np.arange(7) >= prompts) & (np.arange(7) < ends)
+  _, batch, _ = jax.tree.map(lambda x: x[:3], problem())
+  batch = wide(batch, lambda x: x[:, :7])._replace(
+    mask=jnp.asarray(mask), bootstrap=jnp.asarray(CUT), group=jnp.zeros(3, jnp.int32)
+  )
+
+  def total(params, kind):
+    tokens, segments, place = layout(kind)
+    hidden = lm.hidden(params, tokens, None, segments)[:, :-1]
+    scores = score_hidden(hidden, lm.head(params), tokens[:, 1:], chunk=16)
+    rows = jax.tree.map(lambda x: before(x).ravel()[place], scores)
+    reference = jax.tree.map(lambda x: 0.7 * jax.lax.stop_gradient(x), rows)
+    views = Views(rows, None, reference)
+    values = [OBJECTIVES[name](views, batch, knobs(0.2, 0.3))[0] for name in WITHOUT_CRITICS]
+    return jnp.sum(jnp.stack(values)), values
+
+  gradient = jax.jit(jax.grad(total, has_aux=True), static_argnums=1)
+  found = [gradient(params, kind) for kind in ('right', 'left', 'packed')]
+  for other in found[1:]:
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found[0], other
+    )
+  assert all(np.asarray(each)[mask].any() for each in found[0][1])
 
 
 @each_objective
