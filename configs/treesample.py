@@ -25,7 +25,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
   'tb': {'algorithm': 'path', 'path.value': 'head', 'critic.kind': 'value'},
   'subtb': {
     **{'algorithm': 'subtb', 'critic.kind': 'value'},
-    # A value in every state is more than a head on the policy's hidden states can learn.
+    # A value in every state: it learns better with layers of its own.
     **{'critic.value.trunk': 'own', 'critic.learning_rate': 1e-3},
   },
   'vargrad': {'algorithm': 'vargrad'},
