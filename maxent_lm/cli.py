@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 import maxent_lm
 
+CORES = 'MAXENT_LM_CORES'  # environment: the cores of this process, as '0,1'
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
 
@@ -39,7 +40,10 @@ def prepare() -> None:
   """What every script wants: configs/ importable, a compilation cache, only warnings logged.
 
   Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax.
+  MAXENT_LM_CORES=0,1 keeps the process on these cores, before XLA counts them.
   """
+  if os.environ.get(CORES):
+    os.sched_setaffinity(0, {int(core) for core in os.environ[CORES].split(',')})
   # configs/ lies beside the package and its files import each other.
   sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
   os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')  # it misses torch, loudly

@@ -27,11 +27,9 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   Raises:
     ValueError: `workdir` holds a run of another config (see `folder.check_config`).
   """
-  settings = json.loads(json.dumps(config.to_dict()))
-  path = workdir / ROW
-  stored = json.loads(path.read_text()) if path.exists() else {}
-  if stored.get('config') == settings:
-    return stored['row']
+  known = stored_row(config, workdir)
+  if known is not None:
+    return known
   began = time.perf_counter()
   supervised = config.algorithm == 'imitation'
   run = (build.demonstration_run if supervised else build.rollout_run)(config, workdir)
@@ -48,8 +46,20 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     'steps': int(state.step),
     'train_seconds': round(seconds, 1) if first == 0 else None,  # unknown for a resumed run
   }
-  folder.write_json(path, {'config': settings, 'row': row})
+  folder.write_json(workdir / ROW, {'config': _plain(config), 'row': row})
   return row
+
+
+def stored_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+  """The row of a run that was finished and evaluated with this very config, else None."""
+  path = workdir / ROW
+  stored = json.loads(path.read_text()) if path.exists() else {}
+  return stored['row'] if stored.get('config') == _plain(config) else None
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The config as JSON gives it back."""
+  return json.loads(json.dumps(config.to_dict()))
 
 
 def finished_curve(

@@ -60,6 +60,33 @@ def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str)
   axes.grid(alpha=0.3)
 
 
+def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
+  """Means over the rows with the same `by` in the plane of two columns, with every row, as a PNG.
+
+  Names stand beside the means; hollow markers after the eighth. Rows without a column are left out.
+  """
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  figure, axes = plt.subplots(figsize=(10, 7), layout='constrained')
+  names = dict.fromkeys(row[by] for row in rows if x in row and y in row)
+  for number, name in enumerate(names):
+    colour, marker, _ = STYLES[number % len(STYLES)]
+    fill = colour if number < len(STYLES) else 'none'
+    points = np.array([(row[x], row[y]) for row in rows if row[by] == name and x in row])
+    axes.scatter(*points.T, s=12, color=colour, alpha=0.5)
+    mean = tuple(points.mean(axis=0))
+    axes.scatter(*mean, s=90, marker=marker, edgecolors=colour, facecolors=fill, zorder=3)
+    axes.annotate(name, mean, xytext=(6, 6), textcoords='offset points', fontsize=9)
+  axes.set(xlabel=x, ylabel=y)
+  axes.margins(0.12)
+  axes.grid(alpha=0.3)
+  figure.savefig(path, dpi=120)
+  plt.close(figure)
+
+
 def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples: int) -> None:
   """The quickstart's figure: learning curves and the accuracy-coverage plane, as a PNG."""
   import matplotlib

@@ -56,7 +56,8 @@ def script(name: str, build: Build, presets: Sequence[str] = ('smoke', 'cpu', 'f
     with cli.user_errors():
       table = build(preset.value, path)
     seconds = time.perf_counter() - began
-    text = write(path, name, table, made=_made(name, preset.value, commit, seconds))
+    command = f'tables/{name}.py --preset={preset.value}'
+    text = write(path, name, table, made=made(command, commit, seconds))
     print(text)
     failed = [gate.what for gate in table.gates if not gate.holds]
     if check.value and failed:
@@ -154,9 +155,10 @@ def _cell(value: Any) -> str:
   return number(value) if isinstance(value, float) else str(value)
 
 
-def _made(name: str, preset: str, commit: str, seconds: float) -> str:
+def made(command: str, commit: str, seconds: float) -> str:
+  """How a table was made: the script in experiments/ with its arguments, date, commit, machine."""
   return (
-    f'`python experiments/tables/{name}.py --preset={preset}`, {time.strftime("%Y-%m-%d")}, '
+    f'`python experiments/{command}`, {time.strftime("%Y-%m-%d")}, '
     f'commit {commit}, {seconds:.0f} s in the last call on {os.cpu_count()} cores, '
     f'{jax.device_count()} x {jax.devices()[0].device_kind}, jax {jax.__version__}.'
   )

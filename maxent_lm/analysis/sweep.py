@@ -1,0 +1,130 @@
+"""Sweeps: which runs there are, as a tiny algebra over config keys, and what is left to do.
+
+Worked example:
+
+  points = product(
+    over('temperature.beta', (0.05, 0.1, 0.2)),
+    listed({'one step': {'soft_q.lam': 0.0}, 'suffix': {'soft_q.lam': 0.9}}),
+  )                                                  # 6 points, 'beta=0.05, one step' the first
+
+A file in configs/sweeps has `get_sweep() -> Sweep`; `experiments/sweep.py` runs it. Every seed has
+a start (a warm start, say) from which all its points begin.
+"""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from maxent_lm.analysis import compare
+
+START = 'start'
+
+
+class Point(NamedTuple):
+  """One setting: a name for people, and the config keys that it changes."""
+
+  name: str
+  changes: Mapping[str, Any]
+
+
+Points = tuple[Point, ...]
+
+
+class Sweep(NamedTuple):
+  """What is compared.
+
+  Attributes:
+    name: of the table and the figure.
+    config: (point, seed, folder of the start's model) -> config; the start is the point START and
+      gets ''.
+    points: all settings but the start.
+    seeds: how many.
+    measured: columns of the table.
+    plane: the two columns of the figure.
+    note: under the table.
+  """
+
+  name: str
+  config: Callable[[Point, int, str], Any]
+  points: Points
+  seeds: int
+  measured: tuple[str, ...]
+  plane: tuple[str, str]
+  note: str
+
+
+class Job(NamedTuple):
+  """One run of a sweep, with its folder."""
+
+  point: Point
+  seed: int
+  workdir: pathlib.Path
+
+  @property
+  def title(self) -> str:
+    """What people call it, and `--only` takes."""
+    return f'{self.point.name}/{self.seed}'
+
+
+def over(key: str, values: Iterable[Any]) -> Points:
+  """One point a value; their names are the last part of the key with the value."""
+  return tuple(Point(f'{key.split(".")[-1]}={value}', {key: value}) for value in values)
+
+
+def listed(changes: Mapping[str, Mapping[str, Any]]) -> Points:
+  """Points by name."""
+  return tuple(Point(name, keys) for name, keys in changes.items())
+
+
+def product(*factors: Points) -> Points:
+  """Every combination; the last factor changes fastest."""
+  return tuple(map(_merged, itertools.product(*factors)))
+
+
+def zipped(*factors: Points) -> Points:
+  """The first of each, the second of each, ...; raises ValueError if they are not equally long."""
+  if len(set(map(len, factors))) > 1:
+    raise ValueError(f'zipped: the lists have {", ".join(str(len(f)) for f in factors)} points')
+  return tuple(map(_merged, zip(*factors, strict=True)))
+
+
+def _merged(points: Sequence[Point]) -> Point:
+  keys = [key for point in points for key in point.changes]
+  if len(keys) != len(set(keys)):
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    raise ValueError(f'sweep: {", ".join(twice)} is set twice in one point')
+  changes = {key: value for point in points for key, value in point.changes.items()}
+  return Point(', '.join(point.name for point in points), changes)
+
+
+def jobs(sweep: Sweep, workdir: pathlib.Path, seeds: int) -> list[Job]:
+  """All runs, the starts first; raises ValueError if two points share a name."""
+  points = (Point(START, {}), *sweep.points)
+  names = [point.name for point in points]
+  if len(names) != len(set(names)):
+    twice = sorted({name for name in names if names.count(name) > 1})
+    raise ValueError(f'sweep {sweep.name}: two points are called {", ".join(twice)}; rename one')
+  return [
+    Job(point, seed, workdir / f'{_slug(point.name)}_{seed}')
+    for point in points
+    for seed in range(seeds)
+  ]
+
+
+def config(sweep: Sweep, job: Job) -> Any:
+  """The config of a run."""
+  if job.point.name == START:
+    return sweep.config(job.point, job.seed, '')
+  start = job.workdir.parent / f'{START}_{job.seed}' / 'model'
+  return sweep.config(job.point, job.seed, str(start))
+
+
+def row(sweep: Sweep, job: Job) -> dict[str, Any] | None:
+  """The row of a run that is finished with this very config, else None."""
+  return compare.stored_row(config(sweep, job), job.workdir)
+
+
+def _slug(name: str) -> str:
+  return re.sub(r'[^A-Za-z0-9.=-]+', '_', name).strip('_')
