@@ -1,6 +1,8 @@
 """Runs a sweep: a pool of processes, a plan before anything starts, a table and a figure after.
 
-python experiments/sweep.py --sweep=configs/sweeps/mechanisms.py --workdir=runs/mechanisms
+python experiments/sweep.py --sweep=FILE --workdir=DIR
+
+FILE is Python and has `get_sweep()`, see maxent_lm/analysis/sweep.py.
 
 Each run is a process of its own on its own cores (or its own GPU), and writes `log.txt` into its
 folder. Killed and started again the sweep goes on where it was: finished runs are read back,
@@ -52,15 +54,18 @@ def main(_: Sequence[str]) -> None:
     return
   left = [job for job in every if sweep.row(what, job) is None]
   if COMMANDS.value or SLURM.value:
-    print('\n'.join((slurm if SLURM.value else commands)(left)))
+    if left:
+      print('\n'.join((slurm if SLURM.value else commands)(left)))
     return
   print(f'{what.name}: {len(every)} runs, {len(every) - len(left)} finished, {len(left)} to do')
   if PLAN.value:
     print('\n'.join(job.title for job in left))
     return
+  commit = folder.commit()[:12]  # of the code that runs, not of a later one
   began = time.perf_counter()
   failed = run_all(what, left)
-  report(what, every, workdir, seconds=time.perf_counter() - began)
+  made = tables.made(f'sweep.py --sweep={SWEEP.value}', commit, time.perf_counter() - began)
+  report(what, every, workdir, made=made)
   if failed:
     sys.exit(f'error: {len(failed)} runs failed: {"; ".join(failed)}; start again to retry them')
 
@@ -165,9 +170,7 @@ def slurm(left: list[sweep.Job]) -> Lines:
   return [*head, *cases, 'esac']
 
 
-def report(
-  what: sweep.Sweep, every: list[sweep.Job], workdir: pathlib.Path, *, seconds: float
-) -> None:
+def report(what: sweep.Sweep, every: list[sweep.Job], workdir: pathlib.Path, *, made: str) -> None:
   """Writes <name>.md, <name>.csv and <name>.png about the runs that are finished."""
   found = [(job, sweep.row(what, job)) for job in every]
   rows = [{'method': job.point.name, **row} for job, row in found if row is not None]
@@ -175,7 +178,6 @@ def report(
     return
   merged = tables.over_seeds(rows, by=('method',), measured=what.measured)
   table = tables.Table(('method', 'seeds', *what.measured), merged, what.note, [])
-  made = tables.made(f'sweep.py --sweep={SWEEP.value}', folder.commit()[:12], seconds)
   print(tables.write(workdir, what.name, table, made=made))
   plots.cloud(workdir / f'{what.name}.png', rows, by='method', x=what.plane[0], y=what.plane[1])
 

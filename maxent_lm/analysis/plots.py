@@ -65,17 +65,14 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
 
   Names stand beside the means; hollow markers after the eighth. Rows without a column are left out.
   """
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
+  plt = _pyplot()
   figure, axes = plt.subplots(figsize=(10, 7), layout='constrained')
-  names = dict.fromkeys(row[by] for row in rows if x in row and y in row)
+  rows = [row for row in rows if x in row and y in row]
+  names = dict.fromkeys(row[by] for row in rows)
   for number, name in enumerate(names):
     colour, marker, _ = STYLES[number % len(STYLES)]
     fill = colour if number < len(STYLES) else 'none'
-    points = np.array([(row[x], row[y]) for row in rows if row[by] == name and x in row])
+    points = np.array([(row[x], row[y]) for row in rows if row[by] == name])
     axes.scatter(*points.T, s=12, color=colour, alpha=0.5)
     mean = tuple(points.mean(axis=0))
     axes.scatter(*mean, s=90, marker=marker, edgecolors=colour, facecolors=fill, zorder=3)
@@ -89,11 +86,7 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
 
 def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples: int) -> None:
   """The quickstart's figure: learning curves and the accuracy-coverage plane, as a PNG."""
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
+  plt = _pyplot()
   names = dict.fromkeys([*runs, *(row['name'] for row in rows)])
   styles = dict(zip(names, STYLES, strict=False))
   figure, axes = plt.subplots(2, 3, figsize=(13, 7.2), layout='constrained')
@@ -114,11 +107,7 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
 
 def distances(path: pathlib.Path, curves: Mapping[str, Rows], labels: Mapping[str, str]) -> None:
   """One panel a metric of `labels`, on a logarithmic scale; a series for every run, as a PNG."""
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
+  plt = _pyplot()
   styles = dict(zip(curves, STYLES, strict=False))
   figure, axes = plt.subplots(
     1, len(labels), figsize=(5.5 * len(labels), 4.5), layout='constrained', squeeze=False
@@ -129,6 +118,16 @@ def distances(path: pathlib.Path, curves: Mapping[str, Rows], labels: Mapping[st
   axes.flat[0].legend()
   figure.savefig(path, dpi=120)
   plt.close(figure)
+
+
+def _pyplot() -> Any:
+  """matplotlib.pyplot that needs no display; imported only where something is drawn."""
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  return plt
 
 
 def _smooth(values: np.ndarray, width: int) -> np.ndarray:

@@ -7,10 +7,11 @@ Worked example:
     listed({'one step': {'soft_q.lam': 0.0}, 'suffix': {'soft_q.lam': 0.9}}),
   )                                                  # 6 points, 'beta=0.05, one step' the first
 
-A file in configs/sweeps has `get_sweep() -> Sweep`; `experiments/sweep.py` runs it. Every seed has
+A file with `get_sweep() -> Sweep` is what `experiments/sweep.py` runs. Every seed has
 a start (a warm start, say) from which all its points begin.
 """
 
+import collections
 import itertools
 import pathlib
 import re
@@ -91,21 +92,20 @@ def zipped(*factors: Points) -> Points:
 
 
 def _merged(points: Sequence[Point]) -> Point:
-  keys = [key for point in points for key in point.changes]
-  if len(keys) != len(set(keys)):
-    twice = sorted({key for key in keys if keys.count(key) > 1})
+  if twice := _repeated([key for point in points for key in point.changes]):
     raise ValueError(f'sweep: {", ".join(twice)} is set twice in one point')
   changes = {key: value for point in points for key, value in point.changes.items()}
   return Point(', '.join(point.name for point in points), changes)
 
 
 def jobs(sweep: Sweep, workdir: pathlib.Path, seeds: int) -> list[Job]:
-  """All runs, the starts first; raises ValueError if two points share a name."""
+  """All runs, the starts first; raises ValueError if two points share a name or a folder."""
   points = (Point(START, {}), *sweep.points)
-  names = [point.name for point in points]
-  if len(names) != len(set(names)):
-    twice = sorted({name for name in names if names.count(name) > 1})
-    raise ValueError(f'sweep {sweep.name}: two points are called {", ".join(twice)}; rename one')
+  if twice := _repeated([_slug(point.name) for point in points]):
+    names = dict.fromkeys(point.name for point in points if _slug(point.name) in twice)
+    raise ValueError(
+      f'sweep {sweep.name}: two points are called {", ".join(names)}, one folder; rename one'
+    )
   return [
     Job(point, seed, workdir / f'{_slug(point.name)}_{seed}')
     for point in points
@@ -124,6 +124,11 @@ def config(sweep: Sweep, job: Job) -> Any:
 def row(sweep: Sweep, job: Job) -> dict[str, Any] | None:
   """The row of a run that is finished with this very config, else None."""
   return compare.stored_row(config(sweep, job), job.workdir)
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+  """What is there more than once."""
+  return sorted(name for name, count in collections.Counter(names).items() if count > 1)
 
 
 def _slug(name: str) -> str:

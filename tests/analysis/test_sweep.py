@@ -65,6 +65,8 @@ def test_names_must_differ_and_folders_do(tmp_path):
   assert len({job.workdir for job in found}) == 6
   with pytest.raises(ValueError, match='two points are called a=1'):
     sweep.jobs(of._replace(points=points + points), tmp_path, 1)
+  with pytest.raises(ValueError, match='two points are called u v, u_v, one folder'):
+    sweep.jobs(of._replace(points=sweep.listed({'u v': {}, 'u_v': {}})), tmp_path, 1)
 
 
 def run(tmp_path, *arguments):
