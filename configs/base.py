@@ -7,6 +7,8 @@ arguments: the function's signature is the schema.
 import ml_collections
 from ml_collections import config_dict
 
+NO_CLIP = 1e9  # a bound that nothing reaches
+
 
 def get_config() -> ml_collections.ConfigDict:
   """The defaults; not an experiment by itself (no task is chosen)."""
@@ -86,10 +88,14 @@ def get_config() -> ml_collections.ConfigDict:
       'max_new_tokens': 32,
       'max_prompt_tokens': 0,  # leave out problems with longer prompts; 0 keeps all
       'prompt_multiple': 8,  # prompt lengths are rounded up to a multiple of this
+      'rounds': 1,  # of sampling a step, until batch.prompts groups have 0 < accuracy < 1 (DAPO)
       'truncation': 'terminal',  # a cut response ends there | bootstrap: use the value at the cut
     }
   )
   config.sampling = ml_collections.ConfigDict({'temperature': 1.0, 'top_k': 0, 'top_p': 1.0})
+
+  # Reward + coefficient / sqrt(n), n how often the run has sampled this answer to this problem.
+  config.count_novelty = ml_collections.ConfigDict({'coefficient': 0.0, 'size': 65536})
 
   # Groups of earlier steps and demonstrations beside the fresh samples (train/collect.py, Mixed).
   config.replay = ml_collections.ConfigDict(
@@ -100,6 +106,26 @@ def get_config() -> ml_collections.ConfigDict:
       'demonstrations': 0,  # groups of demonstrations a step
       'every': 1,  # steps a rollout; in those between, batch.prompts more groups are drawn
       'exponent': 1.0,
+    }
+  )
+
+  # --- Self-training (experiments/self_train.py): rounds of config.steps each ------------------
+  config.self_training = ml_collections.ConfigDict(
+    {
+      'rounds': 3,
+      'samples': 8,  # K responses a problem and round
+      'problems': 0,  # the first so many of the training split; 0: all
+      'prompts': 64,  # problems a batch of sampling
+      'continue_from': 'start',  # weights a round is trained from: start | current
+      # A prompt for problems that no sample solved, e.g. '{answer} {prompt}'; '' for none (STaR).
+      'hint': '',
+      # correct | threshold | best | distinct | balanced | entropy_band | semantic_entropy_band,
+      # applied in order
+      'filters': ('correct',),
+      'threshold': {'reward': 1.0},
+      'balanced': {'count': 10},
+      'entropy_band': {'low': 0.1, 'high': 0.9, 'scale': 'quantile'},  # quantile | nats
+      'semantic_entropy_band': {'low': 0.0, 'high': 2.0},  # nats
     }
   )
 
@@ -123,15 +149,138 @@ def get_config() -> ml_collections.ConfigDict:
   config.sac = ml_collections.ConfigDict({'policy_weight': 1.0})
   config.ilql = ml_collections.ConfigDict({'expectile': 0.8, 'cql': 0.1, 'cloning': 1.0})
   config.q_sharp = ml_collections.ConfigDict({'low': 0.0, 'high': 1.0})
+  # Policy gradients. `kl`, the term that beta weighs: none | k1 | k2 | k3 | exact. `clip_dual`, the
+  # largest ratio where the advantage is negative, and `value_clip`: NO_CLIP is none.
+  clip = {'clip_low': 0.2, 'clip_high': 0.2}
+  dual = {**clip, 'clip_dual': NO_CLIP}
   config.ppo = ml_collections.ConfigDict(
-    {'clip_low': 0.2, 'clip_high': 0.2, 'lam': 0.95, 'value_weight': 1.0}
+    {**dual, 'kl': 'k3', 'lam': 0.95, 'value_weight': 1.0, 'value_clip': NO_CLIP}
   )
-  config.grpo = ml_collections.ConfigDict({'clip_low': 0.2, 'clip_high': 0.2})
+  config.grpo = ml_collections.ConfigDict({**dual, 'kl': 'k3'})
+  config.reinforce = ml_collections.ConfigDict({'kl': 'k3'})
+  config.gspo = ml_collections.ConfigDict({'clip_low': 3e-4, 'clip_high': 4e-4, 'kl': 'k3'})
+  config.cispo = ml_collections.ConfigDict({'clip_low': 1.0, 'clip_high': 4.0, 'kl': 'k3'})
+  config.gmpo = ml_collections.ConfigDict({'clip_low': 0.4, 'clip_high': 0.4, 'kl': 'k3'})
+  config.sapo = ml_collections.ConfigDict({'positive': 1.0, 'negative': 1.05, 'kl': 'k3'})
+  config.vespo = ml_collections.ConfigDict(
+    {
+      **{'shape_positive': 2.0, 'rate_positive': 3.0},
+      **{'shape_negative': 3.0, 'rate_negative': 2.0},
+      'kl': 'k3',
+    }
+  )
+  config.dcpo = ml_collections.ConfigDict(
+    {'clip_low': 0.16, 'clip_high': 0.2, 'clip_dual': 10.0, 'kl': 'k3'}
+  )
+  config.bapo = ml_collections.ConfigDict(
+    {  # bounds are ratios: `low` rises to `low_max`, then `high` to `high_max`
+      **{'low': 0.6, 'low_max': 0.8, 'low_step': 0.05},
+      **{'high': 1.2, 'high_max': 2.0, 'high_step': 0.05},
+      'target': 1.0,  # sum of gains / sum of losses
+      'clip_dual': 3.0,
+      'kl': 'k3',
+    }
+  )
+  config.kl_cov = ml_collections.ConfigDict({'share': 2e-4, 'penalty': 1.0, 'kl': 'k3'})
   config.imitation = ml_collections.ConfigDict()
+  # Preferences: rows of a group with different returns are pairs (algorithms/preference.py).
+  config.dpo = ml_collections.ConfigDict(
+    {
+      # of the margin: sigmoid | robust | exo | hinge | ipo | discopop
+      # of the two values: nca | sppo | apo_zero | apo_down
+      'link': 'sigmoid',
+      'score': 'reverse_kl',  # reverse_kl | forward_kl | js | alpha
+      'strength': 0.5,  # of the alpha divergence: 0 would be the reverse KL, 1 is the forward KL
+      'length': 'sum',  # sum | mean: of the log-ratios of a response
+      'offset': 0.0,  # taken off the margin (SimPO's gamma)
+      'smoothing': 0.0,  # how often labels are wrong, for sigmoid (cDPO), robust and exo
+      'cloning': 0.0,  # weight of the chosen responses' negative log-likelihood
+    }
+  )
+  config.aot = ml_collections.ConfigDict({'smoothing': 0.0})
+  config.orpo = ml_collections.ConfigDict({'weight': 0.1})
+  config.kto = ml_collections.ConfigDict(
+    {
+      'link': 'probability',  # probability (KTO, APO-zero) | logistic (BCO)
+      'baseline': 'kl',  # kl (KTO) | mean (BCO) | zero (APO-zero)
+      'threshold': 0.5,  # returns above it are desirable
+      'desirable': 1.0,  # weights of the two kinds of rows
+      'undesirable': 1.0,
+    }
+  )
+  config.offline = ml_collections.ConfigDict({'path': ''})  # .jsonl; '': the policy's own samples
   config.transforms = ()  # names in shaping.TRANSFORMS, applied in order
-  config.group_normalised = ml_collections.ConfigDict({'eps': 1e-4})
+  config.group_normalised = ml_collections.ConfigDict({'eps': 1e-4, 'ddof': 1})
   config.group_centred = ml_collections.ConfigDict()
-  config.reduction = 'sequence_sum'  # token_mean | sequence_sum | sequence_mean | constant_length
+  # Rewards (shaping/rewards.py). `missing`, what a response without a class is: own | shared (all
+  # of a group are one class) | dropped (not counted). The first four replace the task's reward.
+  config.answer_frequency = ml_collections.ConfigDict(
+    {'missing': 'own', 'low': 0.0, 'high': 1.0}  # groups kept: low <= H / log n < high
+  )
+  config.majority_label = ml_collections.ConfigDict(
+    {'missing': 'dropped', 'ties': 'none'}  # ties: all | none | first (as published)
+  )
+  config.negative_entropy = ml_collections.ConfigDict()
+  config.self_certainty_reward = ml_collections.ConfigDict()  # needs measure = 'self_certainty'
+  config.semantic_bonus = ml_collections.ConfigDict(
+    {'coefficient': 0.1, 'of': 'row', 'missing': 'dropped'}  # of: row | group
+  )
+  config.count_bonus = ml_collections.ConfigDict({'coefficient': 0.1, 'missing': 'dropped'})
+  config.perplexity_bonus = ml_collections.ConfigDict({'coefficient': 0.1, 'cap': 0.5})
+  config.novelty_bonus = ml_collections.ConfigDict({'coefficient': 0.1})
+  config.disagreement_bonus = ml_collections.ConfigDict({'coefficient': 0.1})
+  config.kl_in_reward = ml_collections.ConfigDict(
+    {'coefficient': 0.01, 'kl': 'k1'}  # kl: k1 | k2 | k3 | exact
+  )
+  config.entropy_in_reward = ml_collections.ConfigDict({'coefficient': 0.01})
+  config.overlong = ml_collections.ConfigDict({'coefficient': 1.0, 'limit': 32, 'buffer': 8})
+  # One more number of every state beside its entropy (soft/entropy.py), in nats.
+  config.measure = 'none'  # none | nucleus | inner_nucleus | clamped | top_k | tempered
+  # | self_certainty
+  config.measures = ml_collections.ConfigDict(
+    {
+      'nucleus': {'p': 0.8},
+      'inner_nucleus': {'p': 0.8},  # without the token that crosses p
+      'clamped': {'share': 0.2},  # of the vocabulary, the least likely tokens, left out
+      'top_k': {'k': 20},
+      'tempered': {'temperature': 0.5},
+      'self_certainty': {},
+    }
+  )
+  config.batch_scaled = ml_collections.ConfigDict({'eps': 1e-4, 'ddof': 1})
+  config.leave_one_out = ml_collections.ConfigDict()
+  config.returns = ml_collections.ConfigDict({'discount': 1.0})
+  config.batch_whitened = ml_collections.ConfigDict({'eps': 1e-8})
+  config.opo = ml_collections.ConfigDict()
+  config.gpg = ml_collections.ConfigDict()
+  config.pass_at_k_max = ml_collections.ConfigDict({'scale': 'std', 'eps': 1e-6})  # none | std
+  config.pass_at_k = ml_collections.ConfigDict({'k': 4, 'threshold': 1.0})
+  config.positive_negative = ml_collections.ConfigDict(
+    {'positive': 0.1, 'negative': 1.0, 'threshold': 1.0}
+  )
+  config.quantile_baseline = ml_collections.ConfigDict({'quantile': 0.4, 'eps': 1e-6, 'ddof': 1})
+  # Advantages shaped by entropy, after one of those above.
+  config.entropy_bonus_advantage = ml_collections.ConfigDict({'strength': 0.4, 'kappa': 2.0})
+  config.edge = ml_collections.ConfigDict({'floor': 1e-3})  # nats
+  config.gtpo = ml_collections.ConfigDict({'highest': 0.7, 'strength': 0.1})
+  config.ucas = ml_collections.ConfigDict(
+    {'positive': 0.25, 'negative': 0.35, 'logit_weight': 0.05, 'pool': 'sum', 'eps': 1e-6}
+  )
+  config.seed_grpo = ml_collections.ConfigDict({'discount': 'linear', 'strength': 0.5})
+  # Filters: rows lose their mask. `threshold` is the return of a right row.
+  config.mixed_groups = ml_collections.ConfigDict({'threshold': 1.0})
+  config.drop_truncated = ml_collections.ConfigDict({'stop': config_dict.placeholder(int)})
+  config.positive_rows = ml_collections.ConfigDict({'threshold': 1.0})
+  config.entropy_band = ml_collections.ConfigDict({'low': 0.1, 'high': 2.0})  # nats
+  config.semantic_entropy_band = ml_collections.ConfigDict({'low': 0.1, 'high': 2.0})
+  config.bonus = 'entropy'  # entropy | measure: what alpha weighs in a policy gradient
+  # Token importance (shaping/importance.py); two may stand in one run.
+  config.importance = _importance()
+  config.importance_2 = _importance()
+  config.saliency = 'none'  # none | attention | gradient: for the estimate of that name
+  config.lexicon = ml_collections.ConfigDict({'languages': ('en',)})  # en | de | fr | es | zh
+  # token_mean | sequence_sum | sequence_mean | constant_length | present_sum | present_mean
+  config.reduction = 'sequence_sum'
   config.loss_units = 'reward'  # reward | nats: divided by kappa^2, for a kappa that moves far
   config.reference = 'start'  # start: the policy before the first step | none
   # The reference may follow the policy: reset every `period` steps (ReVal), or an average of it.
@@ -150,6 +299,20 @@ def get_config() -> ml_collections.ConfigDict:
       'atoms': {'trunk': 'stopped', 'width': 128, 'count': 2},
     }
   )
+  # Networks of intrinsic motivation, trained with critic.learning_rate; the transforms
+  # novelty_bonus and disagreement_bonus read them.
+  config.curiosity = ml_collections.ConfigDict(
+    {
+      'kind': 'none',  # none | rnd | ensemble
+      'rnd': {'width': 128, 'outputs': 32, 'seed': 0},
+      # `prior`, reward units: spread of the heads where they have learned nothing.
+      'ensemble': {'trunk': 'stopped', 'width': 128, 'count': 5, 'prior': 1.0, 'seed': 0},
+    }
+  )
+  config.distillation = ml_collections.ConfigDict()  # what rnd minimises
+  config.ensemble_regression = ml_collections.ConfigDict(
+    {'keep': 0.8, 'seed': 0}  # what an ensemble minimises; share of the responses a head learns
+  )
   config.target = ml_collections.ConfigDict(
     {
       'rule': 'none',  # none | polyak | periodic
@@ -162,14 +325,20 @@ def get_config() -> ml_collections.ConfigDict:
   config.temperature = ml_collections.ConfigDict(
     {
       'alpha': 0.0,  # the value, or where the controller starts
-      # fixed | schedule | target_entropy | target_kl | target_kl_per_prompt
+      # A name in temperature.CONTROLLERS: fixed | schedule | stages | target_entropy | target_kl |
+      # target_kl_per_prompt | dual | raw_dual | step | band | pi | adaptive_kl | raise_when_stuck |
+      # hysteresis | bang_bang | log_ratio | log_ratio_to_start
       'alpha_control': 'fixed',
       'beta': 0.1,
       'beta_control': 'fixed',
+      'sampler': 1.0,  # divides the logits in rollouts, beside sampling.temperature
+      'sampler_control': 'fixed',
     }
   )
   config.alpha = _control()
   config.beta = _control()
+  config.sampler = _control(low=0.5, high=1.5)
+  config.guards = _guards()
 
   # --- Optimiser: AdamW ------------------------------------------------------------------------
   config.optimizer = ml_collections.ConfigDict(
@@ -193,6 +362,7 @@ def get_config() -> ml_collections.ConfigDict:
       'prompts': 64,  # problems a batch
       'temperature': 1.0,  # of the sampler; 1 is the policy itself
       'seed': 1,
+      'confidence_k': 0,  # > 0: measure the confidence in the k most likely tokens (DeepConf: 20)
     }
   )
   config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
@@ -200,17 +370,126 @@ def get_config() -> ml_collections.ConfigDict:
   return config
 
 
-def _control() -> ml_collections.ConfigDict:
-  """What each kind of controller needs beside its initial value."""
-  bounds = {'low': 1e-3, 'high': 10.0}
+def _importance() -> ml_collections.ConfigDict:
+  """A number for every token, what it selects, and what the selection acts on."""
   return ml_collections.ConfigDict(
     {
+      # entropy | measure | surprisal | covariance | entropy_change | advantage | excess_loss |
+      # saliency | lexicon
+      'estimate': 'entropy',
+      'select': 'top_share',  # one of the sections from here to `inverse`
+      'as_is': {},
+      'top_share': {'share': 0.2},
+      'quantile': {'q': 0.8},
+      'band': {'low': 1.0, 'high': 5.0},
+      'random_in_band': {'low': 1.0, 'high': 5.0, 'share': 2e-4, 'seed': 0},
+      'linear': {},
+      'exponential': {'floor': 0.8, 'least': 0.02},
+      'decay': {'rate': 1.0, 'floor': 0.0},
+      'z_score': {'rate': 1.0},
+      'inverse': {},
+      'scope': 'batch',  # row | group | batch: with whom a token competes
+      'denominator': 'all',  # all | selected: what the loss is divided by
+      # (factor where the weight is 0, where it is 1); (1, 1) leaves a site alone.
+      'sites': {
+        'loss': (0.0, 1.0),
+        'advantage': (1.0, 1.0),
+        'alpha': (1.0, 1.0),
+        'beta': (1.0, 1.0),
+        'kappa': (1.0, 1.0),
+        'clip': (1.0, 1.0),
+      },
+    }
+  )
+
+
+def _control(low: float = 1e-3, high: float = 10.0) -> ml_collections.ConfigDict:
+  """What each kind of controller needs beside its initial value.
+
+  `observe` names a number of the step's metrics, `direction` says what a larger coefficient does
+  to it (hold_up | hold_down), and the value never leaves `low` to `high`.
+  """
+  bounds = {'low': low, 'high': high}
+  entropy = {'observe': 'entropy', 'target': 0.5}  # nats per token
+  up = {**entropy, 'direction': 'hold_up'}
+  return ml_collections.ConfigDict(
+    {
+      'average': 0.0,  # decay of a moving average of what is observed; 0 is the newest alone
       'schedule': {
         'name': 'cosine_decay_schedule',
         'arguments': {'decay_steps': 100, 'alpha': 0.1},
       },  # any schedule of optax
+      'stages': {'boundaries': (), 'values': ()},  # values[i] from step boundaries[i] on
       'target_entropy': {'target': 0.5, 'learning_rate': 0.05, **bounds},  # nats per token
       'target_kl': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # nats per response
       'target_kl_per_prompt': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # at most log 1/p
+      'dual': {**up, 'learning_rate': 0.05, **bounds},
+      'raw_dual': {**up, 'learning_rate': 1e-3, **bounds},
+      # gate, where the coefficient is in force: none (always) | below | at_or_below (the target)
+      'step': {**up, 'delta': 1e-4, 'gate': 'none', **bounds},
+      'band': {
+        'observe': 'entropy',
+        'lower': 0.1,
+        'upper': 0.5,
+        'learning_rate': 1e-3,
+        'warmup': 0,
+        **bounds,
+      },
+      'pi': {**up, 'proportional': 0.01, 'integral': 1e-3, **bounds},
+      'adaptive_kl': {
+        'observe': 'kl',
+        'target': 1.0,
+        'clip': 0.2,
+        'samples': 256,  # of one step
+        'horizon': 10_000,  # in samples
+        **bounds,
+      },
+      'raise_when_stuck': {
+        'observe': 'reward',
+        'decay': 0.9,
+        'margin': 1e-3,
+        'patience': 20,
+        'factor': 1.5,
+        'relax': 0.9,  # what is left of the raise after an improvement
+        'high': high,
+      },
+      'hysteresis': {'observe': 'entropy', 'lower': 0.1, 'upper': 0.5, 'on': 1.0, 'off': 1.0},
+      'bang_bang': {**entropy, 'cold': 1.0, 'hot': 1.2},
+      'log_ratio': {**entropy, 'vocabulary': 32_000, **bounds},
+      'log_ratio_to_start': {
+        'observe': 'entropy',
+        'measured': 5,  # updates whose mean entropy is the target
+        'begin': 60,  # the target falls to `final` of it from here on,
+        'length': 40,  # over so many updates
+        'final': 0.9,
+        'vocabulary': 32_000,
+        **bounds,
+      },
+    }
+  )
+
+
+def _guards() -> ml_collections.ConfigDict:
+  """Alarms on the metrics, and what to do when one rings (train/guards.py).
+
+  An alarm rings while `observe` has been below `low`, above `high` or above `factor` times its
+  first value for `steps` steps in a row; unset limits are not looked at.
+  """
+
+  def alarm(observe: str, steps: int, **limits: float) -> dict[str, object]:
+    unset = {name: config_dict.placeholder(float) for name in ('low', 'high', 'factor')}
+    return {'observe': observe, **unset, **limits, 'steps': steps, 'response': 'log'}
+
+  return ml_collections.ConfigDict(
+    {
+      'alarms': ('collapse', 'explosion'),  # those in force
+      # response: log | raise_alpha | stop (after a checkpoint)
+      'collapse': alarm('entropy', 5, low=0.02),
+      'explosion': alarm('entropy', 5, factor=3.0),
+      'confidence': alarm('corr_reward_confidence', 10, low=-0.3),  # sure where it is wrong
+      'mismatch': alarm('off_policy', 3, high=0.05),  # sampler and trainer disagree
+      'length': alarm('length', 5, factor=3.0),
+      # alpha times `factor`, up to `high`, at most once in `every` steps
+      'raise_alpha': {'factor': 1.5, 'high': 1.0, 'every': 10},
     }
   )

@@ -43,6 +43,13 @@ MEMBERS: dict[str, dict[str, Any]] = {
   'q_sharp': {'algorithm': 'q_sharp', 'critic.kind': 'atoms'},
 }
 
+# Self-training in rounds (experiments/self_train.py), from a warm start.
+SELF_TRAINING: dict[str, dict[str, Any]] = {
+  'star': {'filters': ('correct',), 'hint': '{answer},{prompt}', 'continue_from': 'start'},
+  'rest': {'filters': ('threshold', 'balanced'), 'continue_from': 'start'},
+  'raft': {'filters': ('correct', 'best'), 'continue_from': 'current'},
+}
+
 
 def get_config(arg: str = 'soft_q') -> ml_collections.ConfigDict:
   """`arg`: pretrain, or one of the objectives below."""
@@ -52,6 +59,7 @@ def get_config(arg: str = 'soft_q') -> ml_collections.ConfigDict:
     'vargrad': _vargrad,
     'grpo': _grpo,
     'ppo': _ppo,
+    **dict.fromkeys(SELF_TRAINING, functools.partial(_self_training, arg)),
     **dict.fromkeys(MEMBERS, functools.partial(_member, arg)),
   }
   if arg not in variants:
@@ -77,6 +85,14 @@ def _pretrain(config: ml_collections.ConfigDict) -> None:
   config.steps = 200
   config.batch.prompts = 256
   config.optimizer.update(learning_rate=3e-3, decay='cosine', warmup_steps=20)
+
+
+def _self_training(name: str, config: ml_collections.ConfigDict) -> None:
+  """A member of SELF_TRAINING: maximum likelihood on what the policy's own samples kept."""
+  _pretrain(config)
+  config.steps = 60
+  config.optimizer.update(learning_rate=4e-4, warmup_steps=5)
+  config.self_training.update(SELF_TRAINING[name])
 
 
 def _vargrad(config: ml_collections.ConfigDict) -> None:

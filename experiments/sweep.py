@@ -1,8 +1,8 @@
 """Runs a sweep: a pool of processes, a plan before anything starts, a table and a figure after.
 
-python experiments/sweep.py --sweep=FILE --workdir=DIR
+python experiments/sweep.py --sweep=configs/sweeps/mechanisms.py --workdir=runs/mechanisms
 
-FILE is Python and has `get_sweep()`, see maxent_lm/analysis/sweep.py.
+The file is Python and has `get_sweep()`, see maxent_lm/analysis/sweep.py.
 
 Each run is a process of its own on its own cores (or its own GPU), and writes `log.txt` into its
 folder. Killed and started again the sweep goes on where it was: finished runs are read back,

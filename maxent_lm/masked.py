@@ -1,4 +1,4 @@
-"""Reductions under a mask, and the four ways to turn [B, T] loss values into one number.
+"""Reductions under a mask, and the ways to turn [B, T] loss values into one number.
 
 Shapes: B sequences, T tokens. Masked entries never reach a sum, so NaN under the mask is harmless
 and its gradient is exactly zero.
@@ -53,9 +53,21 @@ def constant_length(values: Array, mask: Array) -> Array:
   return masked_sum(values, mask) / values.size
 
 
+def present_sum(values: Array, mask: Array) -> Array:
+  """`sequence_sum` over the rows that have a token: as if the empty ones were not there (verl)."""
+  return masked_mean(masked_sum(values, mask, axis=1), mask.any(axis=1))
+
+
+def present_mean(values: Array, mask: Array) -> Array:
+  """`sequence_mean` over the rows that have a token: as if the empty ones were not there (verl)."""
+  return masked_mean(masked_mean(values, mask, axis=1), mask.any(axis=1))
+
+
 REDUCTIONS: dict[str, Callable[[Array, Array], Array]] = {
   'token_mean': token_mean,
   'sequence_sum': sequence_sum,
   'sequence_mean': sequence_mean,
   'constant_length': constant_length,
+  'present_sum': present_sum,
+  'present_mean': present_mean,
 }

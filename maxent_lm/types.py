@@ -24,12 +24,14 @@ class Scores(NamedTuple):
 
   All [B, T], float32: `logp` = log pi(a_t|s_t) = logit - value; `logit` = q(s_t, a_t);
   `value` = LSE_a q(s_t, a) = V(s_t)/kappa; `entropy` = H(pi(.|s_t)), exact. All in nats.
+  `measure`: one more number of the state, see `soft.entropy.MEASURES`; None without.
   """
 
   logp: Array
   logit: Array
   value: Array
   entropy: Array
+  measure: Array | None = None
 
 
 class Critic(NamedTuple):
@@ -40,18 +42,24 @@ class Critic(NamedTuple):
     q: further energy functions q_i on the batch, each seen like a policy.
     expected: [B, T] E_{a ~ policy}[min_i q_i(s_t, a)], exact, nats.
     atoms: [B, T, K] log-probabilities of K returns of the action in column t.
+    ensemble: [B, T, K] V(s_t) of K value heads, reward units; their spread is uncertainty.
+    novelty: [B, T] error of predicting a fixed random network at the state after column t.
   """
 
   value: Array | None = None
   q: tuple[Scores, ...] = ()
   expected: Array | None = None
   atoms: Array | None = None
+  ensemble: Array | None = None
+  novelty: Array | None = None
 
 
 class Views(NamedTuple):
   """Who is looking at the batch. Gradients flow through `policy` and `critic` only.
 
-  `target` and `critic_target` are lagged copies of `policy` and `critic`.
+  `target` and `critic_target` are lagged copies of `policy` and `critic`. `kl` [B, T] is the exact
+  KL(pi || ref) of every state, nats; `saliency` [B, T] how much the model attends to a token, or
+  depends on it (`lm.saliency`). Each is None where nobody looks.
   """
 
   policy: Scores
@@ -59,6 +67,8 @@ class Views(NamedTuple):
   reference: Scores | None = None
   critic: Critic | None = None
   critic_target: Critic | None = None
+  kl: Array | None = None
+  saliency: Array | None = None
 
 
 class Batch(NamedTuple):
@@ -75,6 +85,8 @@ class Batch(NamedTuple):
     cluster: [B] int32, semantic class of the response within its group; -1 for none.
     bootstrap: [B] bool, True where the response was cut and the value at the cut is to be used;
       the column after the last response token must then exist. False: the episode ends there.
+    alpha, beta, clip: [B, T] factors on the two knobs and on the width of the clip range, put there
+      by transforms; None is 1 everywhere.
   """
 
   tokens: Array
@@ -86,6 +98,9 @@ class Batch(NamedTuple):
   group: Array
   cluster: Array
   bootstrap: Array
+  alpha: Array | None = None
+  beta: Array | None = None
+  clip: Array | None = None
 
 
 class Temperature(NamedTuple):
@@ -105,24 +120,29 @@ class ControllerState(NamedTuple):
 
   `clamped` in [0, 1] says how far the last update was held back by what can be reached: 1 if the
   coefficient stands at a bound, else the share of prompts whose own target was out of reach.
+  `memory` is whatever else a controller keeps (an integral, a moving average); () for most.
   """
 
   value: Array
   count: Array
   clamped: Array
+  memory: tuple[Array, ...] = ()
 
 
 class Controller(NamedTuple):
   """A coefficient with memory, as a pair of pure functions.
 
   `init() -> ControllerState`; `update(state, metrics) -> ControllerState` sees the metrics of the
-  step that was just taken.
+  step that was just taken. `bounds` is the box that the value never leaves, None where the value is
+  a function of the number of updates alone; `observes` are the metrics that it reads.
   """
 
   init: Callable[[], ControllerState]
   update: Callable[[ControllerState, Metrics], ControllerState]
+  bounds: tuple[float, float] | None = None
+  observes: tuple[str, ...] = ()
 
 
 Loss = Callable[[Views, Batch, Temperature], tuple[Array, dict[str, Array]]]
-Transform = Callable[[Batch], Batch]
+Transform = Callable[[Batch, Views], Batch]  # the views with their gradients stopped
 Scorer = Callable[[Params, Array], Scores]

@@ -25,8 +25,33 @@ def seeing(parts, name, **options):
   return loss
 
 
-CLIP = {'clip_low': 0.2, 'clip_high': 0.3}
+CLIP = {'clip_low': 0.2, 'clip_high': 0.3, 'kl': 'k3'}
+DUAL = {**CLIP, 'clip_dual': 2.0}
 SEMI = {'lam': 0.5, 'gradient': 'semi', 'value': 'lse'}
+GAMMA = {'shape_positive': 2.0, 'rate_positive': 3.0, 'shape_negative': 3.0, 'rate_negative': 2.0}
+BOUNDS = {'low': 0.6, 'low_max': 0.8, 'low_step': 0.05}
+BOUNDS |= {'high': 1.2, 'high_max': 2.0, 'high_step': 0.05}
+POLICY_GRADIENTS = {
+  'grpo': seeing((), 'grpo', **DUAL),
+  'ppo': seeing(('value',), 'ppo', lam=0.9, value_weight=0.5, value_clip=0.3, **DUAL),
+  'reinforce': seeing((), 'reinforce', kl='k1'),
+  'gspo': seeing((), 'gspo', **{**CLIP, 'kl': 'k2'}),
+  'cispo': seeing((), 'cispo', **CLIP),
+  'gmpo': seeing((), 'gmpo', **CLIP),
+  'sapo': seeing((), 'sapo', positive=1.0, negative=1.05, kl='k3'),
+  'vespo': seeing((), 'vespo', **GAMMA, kl='none'),
+  'dcpo': seeing((), 'dcpo', **DUAL),
+  'bapo': seeing((), 'bapo', **BOUNDS, target=1.0, clip_dual=3.0, kl='k3'),
+  'kl_cov': seeing((), 'kl_cov', share=0.2, penalty=1.0, kl='k3'),
+}
+DPO = {
+  **{'link': 'sigmoid', 'score': 'reverse_kl', 'strength': 0.5, 'length': 'sum'},
+  **{'offset': 0.2, 'smoothing': 0.0, 'cloning': 0.0},
+}
+KTO = {
+  **{'link': 'probability', 'baseline': 'kl', 'threshold': 0.2},
+  **{'desirable': 1.0, 'undesirable': 1.3},
+}
 OBJECTIVES = {
   'soft_q semi': seeing((), 'soft_q', **SEMI),
   'soft_q residual': seeing((), 'soft_q', **{**SEMI, 'gradient': 'residual'}),
@@ -47,9 +72,15 @@ OBJECTIVES = {
   'SAC': seeing(('q', 'expected'), 'sac', policy_weight=0.7),
   'ILQL': seeing(('q', 'value'), 'ilql', expectile=0.8, cql=0.1, cloning=0.5),
   'Q-sharp': seeing(('atoms',), 'q_sharp', low=-1.0, high=2.0),
-  'grpo': seeing((), 'grpo', **CLIP),
-  'ppo': seeing(('value',), 'ppo', lam=0.9, value_weight=0.5, **CLIP),
   'imitation': seeing((), 'imitation'),
+  **POLICY_GRADIENTS,
+  'DPO': seeing((), 'dpo', **DPO),
+  'DPO js': seeing((), 'dpo', **{**DPO, 'score': 'js', 'smoothing': 0.1}),
+  'DPO mean': seeing((), 'dpo', **{**DPO, 'length': 'mean', 'link': 'ipo', 'cloning': 0.3}),
+  'NCA': seeing((), 'dpo', **{**DPO, 'link': 'nca', 'offset': 0.0}),
+  'AOT': seeing((), 'aot', smoothing=0.1),
+  'ORPO': seeing((), 'orpo', weight=0.5),
+  'KTO': seeing((), 'kto', **KTO),
 }
 # Those whose values are trained by the shift of the logits: in every state, or in the first only.
 SHIFT_EVERYWHERE = (

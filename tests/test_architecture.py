@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / 'maxent_lm'
 FLOORS = (
   ('types', 'masked'),
-  ('soft', 'lm', 'tasks'),
+  ('soft', 'lm', 'tasks', 'detection'),
   ('algorithms', 'shaping', 'temperature', 'sampling', 'data', 'replay'),
   ('train', 'evaluate'),
   ('build', 'cli'),

@@ -1,5 +1,6 @@
 """Every config builds a run and takes a real step; wrong ones are told in one sentence."""
 
+import inspect
 import json
 import pathlib
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from tiny_runs import tiny_config
 
 from configs import base, countdown, gsm8k, stories
-from maxent_lm import build, cli
+from maxent_lm import build, cli, shaping
+from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm import pretrained
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -133,14 +135,14 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     (
       'algorithm',
       'sac2',
-      "config.algorithm='sac2' is unknown; choose one of grpo, ilql, imitation",
+      "config.algorithm='sac2' is unknown; choose one of aot, bapo, cispo, dcpo",
     ),
     ('task', 'coutdown', "config.task='coutdown' is unknown; choose one of countdown, gsm8k"),
     ('reduction', 'mean', "config.reduction='mean' is unknown"),
     ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
     ('optimizer.decay', 'step', "config.optimizer.decay='step' is unknown"),
     ('batch.truncation', 'drop', "config.batch.truncation='drop' is unknown"),
-    ('temperature.beta_control', 'dual', "config.temperature.beta_control='dual' is unknown"),
+    ('temperature.beta_control', 'pid', "config.temperature.beta_control='pid' is unknown"),
     ('temperature.beta', -1.0, 'must not be negative'),
     ('temperature.beta', 0.0, 'needs a temperature alpha \\+ beta above 0'),
     ('reference', 'none', 'needs a reference'),
@@ -162,6 +164,12 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('replay.demonstrations', 2, "set config.replay.kind='fifo'"),
     ('loss_units', 'bits', "config.loss_units='bits' is unknown; choose one of nats, reward"),
     ('critic.kind', 'v', "config.critic.kind='v' is unknown; choose one of atoms, ilql, none"),
+    (
+      'curiosity.kind',
+      'icm',
+      "config.curiosity.kind='icm' is unknown; choose one of ensemble, none",
+    ),
+    ('batch.rounds', 0, 'config.batch.rounds=0 must be at least 1'),
     ('reference_update.rule', 'ema', "config.reference_update.rule='ema' is unknown"),
   ],
 )
@@ -285,6 +293,16 @@ def test_a_wrong_key_names_the_right_one(tmp_path):
 
 def test_every_key_has_a_default_that_json_can_hold():
   assert json.loads(json.dumps(base.get_config().to_dict()))
+
+
+@pytest.mark.parametrize('table', [LOSSES, shaping.TRANSFORMS], ids=['losses', 'transforms'])
+def test_sections_are_the_keyword_arguments(table):
+  """Every objective and transform has a section of its name, with its options and no others."""
+  config = base.get_config()
+  for name, function in table.items():
+    kinds = inspect.signature(function).parameters.values()
+    options = {each.name for each in kinds if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert set(config[name]) == options, name
 
 
 def test_devices_are_simulated():

@@ -40,3 +40,21 @@ def test_training_from_it_raises_accuracy(warm_start, variant, tmp_path):
   run.train()
   success = [row['success'] for row in read_metrics(tmp_path / 'run' / 'metrics.jsonl')]
   assert np.mean(success[-15:]) > np.mean(success[:5]) + 0.12
+
+
+def test_a_round_of_self_training_raises_accuracy(warm_start, tmp_path):
+  config = tiny_config(
+    'raft',
+    steps=25,
+    batch__prompts=64,
+    optimizer__learning_rate=2e-3,
+    checkpoint__every=100,
+    init=str(warm_start),
+    self_training__rounds=1,
+    self_training__prompts=32,
+    eval__problems=64,
+    eval__prompts=32,
+    eval__samples=8,
+  )
+  start, after = build.self_training(config, tmp_path / 'run').rounds()
+  assert after['pass@1'] > start['pass@1'] + 0.1

@@ -201,7 +201,7 @@ def narrow(views, change):
   def critic(it):
     return it and it._replace(q=tuple(map(of, it.q)), atoms=change(it.atoms))
 
-  policy, target, reference, here, behind = views
+  policy, target, reference, here, behind = views[:5]
   if reference is None:  # a gradient: (policy, critic)
     return Views(of(policy), None, None, critic(target))
   return Views(of(policy), target, of(reference), critic(here), critic(behind))

@@ -16,12 +16,14 @@ def test_masked_is_sliced():
   np.testing.assert_allclose(masked.masked_mean(VALUES, MASK, axis=1), [1.5, 5, 0])
 
 
-def test_the_four_denominators():
+def test_the_denominators():
   expected = {
     'token_mean': 13 / 4,
     'sequence_sum': (3 + 10 + 0) / 3,
     'sequence_mean': (1.5 + 5 + 0) / 3,
     'constant_length': 13 / 9,
+    'present_sum': (3 + 10) / 2,
+    'present_mean': (1.5 + 5) / 2,
   }
   assert masked.REDUCTIONS.keys() == expected.keys()
   for name, value in expected.items():

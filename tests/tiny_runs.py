@@ -5,7 +5,11 @@ from configs import countdown
 
 def tiny_config(variant='soft_q', **changes):
   """`changes` are dotted keys with __ for the dots: batch__prompts=2."""
-  config = countdown.get_config(variant)
+  return shrunk(countdown.get_config(variant), **changes)
+
+
+def shrunk(config, **changes):
+  """The config on two numbers and with a model of a few thousand weights."""
   config.countdown = {'num_numbers': (2,), 'max_number': 9, 'min_modes': 1, 'test_fraction': 0.3}
   config.model.update(d_model=32, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=16, d_ff=48)
   config.batch.update(prompts=4, group_size=2, max_new_tokens=8, prompt_multiple=8)

@@ -11,7 +11,20 @@ from maxent_lm.algorithms.balance import mirror_descent, pairwise, vargrad
 from maxent_lm.algorithms.ilql import ilql
 from maxent_lm.algorithms.imitation import imitation
 from maxent_lm.algorithms.path import oreo, path, pcl, subtb
-from maxent_lm.algorithms.policy_gradient import grpo, ppo
+from maxent_lm.algorithms.policy_gradient import (
+  bapo,
+  cispo,
+  dcpo,
+  gmpo,
+  grpo,
+  gspo,
+  kl_cov,
+  ppo,
+  reinforce,
+  sapo,
+  vespo,
+)
+from maxent_lm.algorithms.preference import aot, dpo, kto, orpo
 from maxent_lm.algorithms.sac import sac
 from maxent_lm.algorithms.soft_q import soft_q
 from maxent_lm.algorithms.value_guidance import q_sharp
@@ -31,5 +44,18 @@ LOSSES: Mapping[str, Callable[..., tuple[Array, dict[str, Array]]]] = {
   'q_sharp': q_sharp,
   'grpo': grpo,
   'ppo': ppo,
+  'reinforce': reinforce,
+  'gspo': gspo,
+  'cispo': cispo,
+  'gmpo': gmpo,
+  'sapo': sapo,
+  'vespo': vespo,
+  'dcpo': dcpo,
+  'bapo': bapo,
+  'kl_cov': kl_cov,
   'imitation': imitation,
+  'dpo': dpo,
+  'aot': aot,
+  'orpo': orpo,
+  'kto': kto,
 }

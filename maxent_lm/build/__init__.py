@@ -1,5 +1,7 @@
 """From a config to a run: the only package that reads the config, besides the scripts."""
 
+from maxent_lm.build.offline import offline_run
+from maxent_lm.build.pairs import sampled_rows
 from maxent_lm.build.policy import Policy, make_policy, trained_policy
 from maxent_lm.build.run import (
   Run,
@@ -9,15 +11,21 @@ from maxent_lm.build.run import (
   make_run_scorer,
   rollout_run,
 )
+from maxent_lm.build.self_training import NothingKept, SelfTraining, self_training
 
 __all__ = [
+  'NothingKept',
   'Policy',
   'Run',
+  'SelfTraining',
   'demonstration_run',
   'make_evaluation',
   'make_policy',
   'make_reader',
   'make_run_scorer',
+  'offline_run',
   'rollout_run',
+  'sampled_rows',
+  'self_training',
   'trained_policy',
 ]

@@ -2,14 +2,24 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import numpy as np
 
 from maxent_lm import replay
+from maxent_lm.build.guards import make_guards
+from maxent_lm.build.importance import make_saliency
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
-from maxent_lm.build.update import has_reference, make_critic, make_parts
+from maxent_lm.build.update import (
+  has_reference,
+  make_critic,
+  make_exact_kl,
+  make_measure,
+  make_parts,
+)
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluate import Evaluation
 from maxent_lm.lm import partition
@@ -19,9 +29,11 @@ from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks import TASKS
 from maxent_lm.tasks.base import Subset
-from maxent_lm.train import folder, loop
+from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
-from maxent_lm.train.collect import Demonstrations, Mixed, Rollouts
+from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
+from maxent_lm.train.guards import Guards
+from maxent_lm.train.rounds import Example, Examples
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Update, make_update
 from maxent_lm.types import Params, Scorer
@@ -31,7 +43,7 @@ BOOTSTRAP = {'terminal': False, 'bootstrap': True}  # config.batch.truncation
 
 @dataclasses.dataclass
 class Run:
-  """A run folder brought to life; `mixed` is the collector whose memory goes into checkpoints."""
+  """A run folder brought to life; `remembers`: collectors whose memory goes into checkpoints."""
 
   config: Config
   workdir: pathlib.Path
@@ -39,9 +51,10 @@ class Run:
   state: TrainState
   reference: Params | None
   collect: loop.Collect
-  mixed: Mixed | None
+  remembers: Mapping[str, Remembers]
   update: Update
   checkpointer: Checkpointer
+  guards: Guards
 
   def train(self) -> TrainState:
     """Trains from the newest checkpoint to `config.steps`, then exports `workdir/model`."""
@@ -56,7 +69,8 @@ class Run:
         workdir=self.workdir,
         name=self.config.name,
         samples_every=self.config.samples_every,
-        memory=lambda: None if self.mixed is None else self.mixed.memory,
+        guards=self.guards,
+        memory=lambda: {name: each.memory for name, each in self.remembers.items()},
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
@@ -67,7 +81,7 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   """Training on the policy's own samples (`experiments/train.py`)."""
   batch = config.batch
   policy = make_policy(config, workdir)
-  _check_rows('config.batch.prompts', batch.prompts, policy.mesh)
+  check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   rollouts = Rollouts(
     reader=make_reader(config, policy, split='train'),
     generate=make_sampler(
@@ -79,12 +93,27 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
     bootstrap=choose('config.batch.truncation', batch.truncation, BOOTSTRAP),
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
+    rounds=batch.rounds,
   )
-  mixed = make_mixed(config, policy, rollouts)
-  return _make_run(config, workdir, policy, mixed or rollouts, mixed)
+  if batch.rounds < 1:
+    raise ValueError(f'config.batch.rounds={batch.rounds} must be at least 1')
+  counted = make_counted(config, rollouts)
+  sample = rollouts.sample if counted is None else counted.sample
+  mixed = make_mixed(config, policy, rollouts, sample)
+  remembers = {'replay': mixed, 'counts': counted}
+  there = {name: each for name, each in remembers.items() if each is not None}
+  return make_run(config, workdir, policy, mixed or counted or rollouts, there)
 
 
-def make_mixed(config: Config, policy: Policy, rollouts: Rollouts) -> Mixed | None:
+def make_counted(config: Config, rollouts: Rollouts) -> Counted | None:
+  """Rollouts with a bonus for answers seldom seen in the run, or None without."""
+  section = config.count_novelty
+  if section.coefficient == 0:
+    return None
+  return Counted(rollouts, section.coefficient, counts.init(size=section.size))
+
+
+def make_mixed(config: Config, policy: Policy, rollouts: Rollouts, sample: Sample) -> Mixed | None:
   """Replay and demonstrations beside the fresh samples, or None without any."""
   section = config.replay
   table = {'none': None, **PRIORITIES}
@@ -97,7 +126,7 @@ def make_mixed(config: Config, policy: Policy, rollouts: Rollouts) -> Mixed | No
     return None
   if section.every < 1 or section.prompts < 0 or section.demonstrations < 0:
     raise ValueError('config.replay.every starts at 1, prompts and demonstrations at 0')
-  _check_rows(
+  check_rows(
     'config.batch.prompts + config.replay.prompts + config.replay.demonstrations',
     config.batch.prompts + section.prompts + section.demonstrations,
     policy.mesh,
@@ -111,6 +140,7 @@ def make_mixed(config: Config, policy: Policy, rollouts: Rollouts) -> Mixed | No
   )
   return Mixed(
     rollouts=rollouts,
+    sample=sample,
     memory=memory,
     priority=priority,
     exponent=section.exponent,
@@ -123,7 +153,7 @@ def make_mixed(config: Config, policy: Policy, rollouts: Rollouts) -> Mixed | No
 def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
   """Supervised training on the task's demonstrations (`experiments/pretrain.py`)."""
   policy = make_policy(config, workdir)
-  _check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
+  check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   collect = Demonstrations(
     reader=make_reader(config, policy, split='train'),
     batch_size=config.batch.prompts,
@@ -131,12 +161,27 @@ def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return _make_run(config, workdir, policy, collect)
+  return make_run(config, workdir, policy, collect)
+
+
+def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Example]) -> Run:
+  """Supervised training on these examples (`build/self_training.py`)."""
+  policy = make_policy(config, workdir)
+  check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
+  collect = Examples(
+    examples=examples,
+    batch_size=config.batch.prompts,
+    max_new_tokens=config.batch.max_new_tokens,
+    prompt_multiple=config.batch.prompt_multiple,
+    seed=config.seed,
+    sharding=partition.batch_sharding(policy.mesh),
+  )
+  return make_run(config, workdir, policy, collect)
 
 
 def make_evaluation(config: Config, policy: Policy) -> Evaluation:
   """Evaluation on the test split (`experiments/evaluate.py`)."""
-  _check_rows('config.eval.prompts', config.eval.prompts, policy.mesh)
+  check_rows('config.eval.prompts', config.eval.prompts, policy.mesh)
   return Evaluation(
     reader=make_reader(config, policy, split='test'),
     generate=make_sampler(
@@ -144,6 +189,7 @@ def make_evaluation(config: Config, policy: Policy) -> Evaluation:
       policy,
       sampling=Sampling(temperature=config.eval.temperature),
       group_size=config.eval.samples,
+      confidence_k=config.eval.confidence_k,
     ),
     scorer=make_run_scorer(config, policy),
     problems=config.eval.problems,
@@ -157,25 +203,30 @@ def make_evaluation(config: Config, policy: Policy) -> Evaluation:
   )
 
 
-def _make_run(
+def make_run(
   config: Config,
   workdir: pathlib.Path,
   policy: Policy,
   collect: loop.Collect,
-  mixed: Mixed | None = None,
+  remembers: Mapping[str, Remembers] = MappingProxyType({}),
 ) -> Run:
   """Everything is built and checked before the first file is written."""
   folder.check_config(workdir, config.to_dict())
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
+  guards = make_guards(config)
   critic = make_critic(config, policy.lm)
-  parts = make_parts(config, make_run_scorer(config, policy), critic)
+  parts = make_parts(config, make_run_scorer(config, policy), critic, policy.tokenizer)
+  parts = parts._replace(
+    divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
+  )
   state = init_state(
     # A copy: the state is donated to every update, the start stays as reference.
     jax.tree.map(lambda x: x.copy(), policy.params),
     optimizer=parts.optimizer,
     alpha=parts.alpha,
     beta=parts.beta,
+    sampler=parts.sampler,
     has_target=parts.target_update is not None,
     seed=config.seed,
     critic=None if critic is None else critic.init(policy.params, config.seed),
@@ -194,8 +245,8 @@ def _make_run(
   )
   if checkpointer.latest() is not None:
     state = checkpointer.restore(state)
-    if mixed is not None:
-      mixed.memory = checkpointer.restore_memory(mixed.memory)
+    for name, each in remembers.items():
+      each.memory = checkpointer.restore_memory(name, each.memory)
   return Run(
     config=config,
     workdir=workdir,
@@ -203,13 +254,15 @@ def _make_run(
     state=state,
     reference=reference,
     collect=collect,
-    mixed=mixed,
+    remembers=remembers,
     update=update,
     checkpointer=checkpointer,
+    guards=guards,
   )
 
 
-def _check_rows(key: str, rows: int, mesh: jax.sharding.Mesh) -> None:
+def check_rows(key: str, rows: int, mesh: jax.sharding.Mesh) -> None:
+  """Raises ValueError, naming the key, if the devices cannot share the rows."""
   shards = partition.batch_shards(mesh)
   if rows < 1 or rows % shards:
     raise ValueError(
@@ -234,11 +287,11 @@ def _place(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:
   """How training and evaluation look at a policy."""
-  return make_scorer(policy.lm, chunk=config.compute.chunk)
+  return make_scorer(policy.lm, chunk=config.compute.chunk, measure=make_measure(config))
 
 
 def make_sampler(
-  config: Config, policy: Policy, *, sampling: Sampling, group_size: int
+  config: Config, policy: Policy, *, sampling: Sampling, group_size: int, confidence_k: int = 0
 ) -> Generate:
   """Rollouts of the policy with this behaviour."""
   return make_generate(
@@ -247,6 +300,7 @@ def make_sampler(
     group_size=group_size,
     max_new_tokens=config.batch.max_new_tokens,
     eos_id=policy.eos_id,
+    confidence_k=confidence_k,
   )
 
 

@@ -2,85 +2,168 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import optax
 
 from maxent_lm.algorithms import LOSSES
+from maxent_lm.algorithms.curiosity import AUXILIARY
+from maxent_lm.algorithms.policy_gradient import bonus_on_measure
+from maxent_lm.build.guards import make_liftable
+from maxent_lm.build.importance import IMPORTANCE, importance_arguments
 from maxent_lm.build.names import Config, choose
+from maxent_lm.lm.curiosity import CURIOSITY, merged
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS, CriticNet
+from maxent_lm.lm.scores import Divergence, Measure, make_divergence
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.shaping import TRANSFORMS, chain
-from maxent_lm.temperature import CONTROLLERS
+from maxent_lm.soft.entropy import MEASURES
+from maxent_lm.temperature import CONTROLLERS, moving_average
 from maxent_lm.train.step import TARGETS, UNITS, Parts, TargetUpdate
-from maxent_lm.types import Array, Controller, ControllerState, Scorer, Temperature
+from maxent_lm.types import Array, Controller, ControllerState, Loss, Scorer, Temperature, Transform
+
+if TYPE_CHECKING:
+  from transformers import PreTrainedTokenizerBase
 
 SOFT = (  # objectives around the soft Bellman residual
   *('soft_q', 'path', 'pcl', 'subtb', 'oreo', 'vargrad', 'pairwise', 'mirror_descent', 'sac'),
 )
-LEARNED = ('target_entropy', 'target_kl', 'target_kl_per_prompt')  # controllers with bounds
+# Objectives over implicit rewards: kappa > 0, but alpha may be negative (a sharper optimum).
+PREFERENCE = ('dpo', 'aot', 'kto')
+LEARNS = {'rnd': 'distillation', 'ensemble': 'ensemble_regression'}  # config.curiosity.kind
 REFERENCE = {'start': True, 'none': False}  # config.reference
 
 
-def make_parts(config: Config, scorer: Scorer, critic: CriticNet | None) -> Parts:
+def make_parts(
+  config: Config,
+  scorer: Scorer,
+  critic: CriticNet | None,
+  tokenizer: 'PreTrainedTokenizerBase',
+) -> Parts:
   """What one update is made of; `critic` is what `make_critic` gives."""
-  loss = choose('config.algorithm', config.algorithm, LOSSES)
-  transforms = [
-    functools.partial(choose('config.transforms', name, TRANSFORMS), **config[name])
-    for name in config.transforms
-  ]
-  alpha, beta = make_controller(config, 'alpha'), make_controller(config, 'beta')
+  alpha = make_liftable(config, make_controller(config, 'alpha'))
+  beta, sampler = make_controller(config, 'beta'), make_controller(config, 'sampler')
   _check_temperature(config, alpha, beta)
+  _check_sampler(config, sampler)
   return Parts(
     scorer=scorer,
-    loss=functools.partial(loss, **config[config.algorithm]),
-    transform=chain(*transforms),
+    loss=make_loss(config),
+    transform=make_transform(config, tokenizer),
     reduction=choose('config.reduction', config.reduction, REDUCTIONS),
     units=make_units(config),
     optimizer=make_optimizer(config, config.optimizer.learning_rate),
     alpha=alpha,
     beta=beta,
+    sampler=sampler,
     target_update=make_rule('config.target', config.target),
     critic=None if critic is None else critic.score,
     critic_optimizer=critic and make_optimizer(config, config.critic.learning_rate),
     reference_update=make_reference_update(config),
+    auxiliary=make_auxiliary(config),
   )
 
 
+def make_loss(config: Config) -> Loss:
+  """The objective; alpha weighs what `config.bonus` says."""
+  loss = choose('config.algorithm', config.algorithm, LOSSES)
+  loss = functools.partial(loss, **config[config.algorithm])
+  bonus = choose('config.bonus', config.bonus, {'entropy': None, 'measure': bonus_on_measure})
+  if bonus is None:
+    return loss
+  if 'kl' not in config[config.algorithm]:
+    raise ValueError(
+      f"config.bonus='{config.bonus}' is for policy gradients, but config.algorithm is "
+      f"'{config.algorithm}', whose entropy is part of the residual; set config.bonus='entropy'"
+    )
+  return bonus(loss)
+
+
+def make_transform(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Transform:
+  """The transforms of `config.transforms`, one after the other."""
+
+  def make(name: str) -> Transform:
+    transform = choose('config.transforms', name, TRANSFORMS)
+    if name in IMPORTANCE:
+      return functools.partial(transform, **importance_arguments(config, name, tokenizer))
+    return functools.partial(transform, **config[name])
+
+  return chain(*map(make, config.transforms))
+
+
 def make_critic(config: Config, lm: LM) -> CriticNet | None:
-  """The networks beside the policy, or None without any."""
-  kind = config.critic.kind
+  """The networks beside the policy, or None without any; `merged` where both kinds are there."""
+  kind, curious = config.critic.kind, config.curiosity.kind
   make = choose('config.critic.kind', kind, {'none': None, **CRITICS})
-  return None if make is None else make(lm, chunk=config.compute.chunk, **config.critic[kind])
+  wonder = choose('config.curiosity.kind', curious, {'none': None, **CURIOSITY})
+  critic = make and make(lm, chunk=config.compute.chunk, **config.critic[kind])
+  curiosity = wonder and wonder(lm, **config.curiosity[curious])
+  if critic and curiosity:
+    return merged({'critic': critic, 'curiosity': curiosity})
+  return critic or curiosity
+
+
+def make_auxiliary(config: Config) -> Loss | None:
+  """What the networks of curiosity minimise for themselves; None without any."""
+  kind = config.curiosity.kind
+  name = choose('config.curiosity.kind', kind, {'none': None, **LEARNS})
+  return name and functools.partial(AUXILIARY[name], **config[name])
+
+
+def make_measure(config: Config) -> Measure | None:
+  """What `Scores.measure` holds, a function of logits; None for nothing."""
+  measure = choose('config.measure', config.measure, {'none': None, **MEASURES})
+  wants = 'self_certainty_reward' in config.transforms
+  if wants and config.measure != 'self_certainty':
+    raise ValueError(
+      "config.transforms: self_certainty_reward needs config.measure='self_certainty', but it is "
+      f'{config.measure!r}'
+    )
+  return measure and functools.partial(measure, **config.measures[config.measure])
+
+
+def make_exact_kl(config: Config, lm: LM) -> Divergence | None:
+  """The exact KL of every state, where the loss or a transform says kl='exact'; else None."""
+  sections = {name: config[name] for name in (config.algorithm, *config.transforms)}
+  exact = [name for name, section in sections.items() if section.get('kl') == 'exact']
+  if exact and not has_reference(config):
+    raise ValueError(
+      f"config.{exact[0]}.kl='exact' needs a reference: set config.reference='start'"
+    )
+  return make_divergence(lm, chunk=config.compute.chunk) if exact else None
 
 
 def make_controller(config: Config, knob: str) -> Controller:
-  """The controller of 'alpha' or 'beta'."""
+  """The controller of 'alpha', 'beta' or 'sampler'."""
   name = config.temperature[f'{knob}_control']
   make = choose(f'config.temperature.{knob}_control', name, CONTROLLERS)
   section: Mapping[str, Any] = config[knob].get(name, {})
-  return make(config.temperature[knob], **_plain(section))
+  controller = make(config.temperature[knob], **_plain(section))
+  decay = config[knob].average
+  return moving_average(controller, decay=decay) if decay else controller
 
 
 def _check_temperature(config: Config, alpha: Controller, beta: Controller) -> None:
-  """Looks at the whole run: a schedule may end where no objective is defined."""
-  alphas, betas = _range(config, 'alpha', alpha), _range(config, 'beta', beta)
+  """Looks at the whole run: a schedule may end where no objective is defined.
+
+  A controller that observes is judged by the box that it declares.
+  """
+  alphas, betas = _range(config, alpha), _range(config, beta)
   for knob, (lowest, highest) in (('alpha', alphas), ('beta', betas)):
-    if not (lowest.min() >= 0 and np.isfinite(highest.max())):
+    signed = knob == 'alpha' and config.algorithm in PREFERENCE
+    if not ((signed or lowest.min() >= 0) and np.isfinite(highest.max())):
       raise ValueError(
         f'config.temperature.{knob} must not be negative, but becomes {lowest.min()}'
       )
   kappa = (alphas[0] + betas[0]).min()
-  if config.algorithm in SOFT and kappa <= 0:
+  if config.algorithm in SOFT + PREFERENCE and kappa <= 0:
     raise ValueError(
       f'config.temperature: {config.algorithm} needs a temperature alpha + beta above 0 '
       f'throughout, but it becomes {kappa}'
     )
-  observed = (config.temperature.alpha_control, config.temperature.beta_control)
-  watches_kl = {'target_kl', 'target_kl_per_prompt'} & set(observed)
+  watches_kl = any(name.startswith('kl') for name in (*alpha.observes, *beta.observes))
   needs_reference = betas[1].max() > 0 or watches_kl
   if needs_reference and not has_reference(config):
     raise ValueError(
@@ -88,12 +171,20 @@ def _check_temperature(config: Config, alpha: Controller, beta: Controller) -> N
     )
 
 
-def _range(config: Config, knob: str, controller: Controller) -> tuple[np.ndarray, np.ndarray]:
+def _check_sampler(config: Config, sampler: Controller) -> None:
+  lowest, highest = _range(config, sampler)
+  if not (lowest.min() > 0 and np.isfinite(highest.max())):
+    raise ValueError(
+      'config.temperature.sampler divides the logits and must stay above 0 and finite, but '
+      f'becomes {lowest.min()}'
+    )
+
+
+def _range(config: Config, controller: Controller) -> tuple[np.ndarray, np.ndarray]:
   """Lowest and highest value of a knob at every step: known for schedules, bounded if learned."""
-  name = config.temperature[f'{knob}_control']
-  if name in LEARNED:
-    section = config[knob][name]
-    return np.full(config.steps, section.low), np.full(config.steps, section.high)
+  if controller.bounds is not None:
+    low, high = controller.bounds
+    return np.full(config.steps, low), np.full(config.steps, high)
 
   def step(state: ControllerState, _: None) -> tuple[ControllerState, Array]:
     return controller.update(state, {}), state.value
@@ -105,7 +196,7 @@ def _range(config: Config, knob: str, controller: Controller) -> tuple[np.ndarra
 def make_units(config: Config) -> Callable[[Temperature], Array]:
   """The scale of the loss; 'nats' divides by kappa^2, which baselines do not need to have."""
   units = choose('config.loss_units', config.loss_units, UNITS)
-  if config.loss_units == 'nats' and config.algorithm not in SOFT:
+  if config.loss_units == 'nats' and config.algorithm not in SOFT + PREFERENCE:
     raise ValueError(
       f"config.loss_units='nats' divides by the temperature, which {config.algorithm} does not "
       "have; set config.loss_units='reward'"

@@ -45,12 +45,24 @@ class Decoder(nnx.Module):
     self.head = None if config.tied else parameter(config, (d, vocabulary), deviation=DEVIATION)
 
   def __call__(
-    self, tokens: Array, positions: Array, attend: LayerAttend, carry: tuple, *, remat: bool
+    self,
+    tokens: Array,
+    positions: Array,
+    attend: LayerAttend,
+    carry: tuple,
+    *,
+    remat: bool,
+    scale: Array | None = None,
   ) -> tuple[Array, tuple, tuple]:
-    """[B, T] tokens -> (hidden [B, T, D], final carry, what each layer kept, stacked [L, ...])."""
+    """[B, T] tokens -> (hidden [B, T, D], final carry, what each layer kept, stacked [L, ...]).
+
+    `scale` [B, T] multiplies the embeddings; None is 1.
+    """
     # Gathering from a table that is also split over `embed` makes XLA replicate the whole gather.
     table = partition.constrain(self.embedding[...], 'vocab', None)
     x = partition.constrain(table[tokens].astype(self.config.dtype), 'batch', None, None)
+    if scale is not None:
+      x *= scale[:, :, None].astype(x.dtype)
     angles = rope(positions, self.config)
     graph, layers = nnx.split(self.layers)
 
@@ -168,6 +180,7 @@ class LM:
     tokens: Array,
     positions: Array | None = None,
     segments: Array | None = None,
+    scale: Array | None = None,
   ) -> Array:
     """Hidden states after the final norm, [B, T, D] in the compute dtype.
 
@@ -178,12 +191,23 @@ class LM:
       segments: [B, T] int32, consecutive columns with one number are one sequence; a token sees
         only earlier tokens of its own sequence. 0 is padding. None: each row is one sequence
         (padding on the right needs no mask, for it is later than everything real).
+      scale: [B, T] factors on the embeddings, for derivatives in them; None is 1.
     """
     if positions is None:
       positions = segment_positions(jnp.zeros_like(tokens) if segments is None else segments)
     attend = _attend_sequence(segments, keep=False)
     remat = self.config.remat
-    return self._module(params)(tokens, positions, attend, (), remat=remat)[0]
+    return self._module(params)(tokens, positions, attend, (), remat=remat, scale=scale)[0]
+
+  def run(
+    self, params: Params, tokens: Array, attend: LayerAttend, carry: tuple
+  ) -> tuple[Array, tuple]:
+    """(hidden [B, T, D], final carry) of whole rows, with `attend` in every layer's attention.
+
+    For looking inside: `attend` must mix causally itself, and may leave what it saw in the carry.
+    """
+    positions = segment_positions(jnp.zeros_like(tokens))
+    return self._module(params)(tokens, positions, attend, carry, remat=False)[:2]
 
   def head(self, params: Params) -> Array:
     """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""

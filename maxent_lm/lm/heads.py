@@ -39,10 +39,10 @@ def value_head(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
 
   def init(params: Params, seed: int) -> Params:
     rng = np.random.default_rng([seed, 1])
-    return _with_trunk(params, trunk, {'value': _readout(rng, lm.config.d_model, width, 1)})
+    return with_trunk(params, trunk, {'value': init_readout(rng, lm.config.d_model, width, 1)})
 
   def score(critic: Params, params: Params, tokens: Array) -> Critic:
-    hidden = _hidden(lm, trunk, critic, params, tokens)[:, :-1]
+    hidden = trunk_hidden(lm, trunk, critic, params, tokens)[:, :-1]
     return Critic(value=before(read_out(critic['value'], hidden)[..., 0]))
 
   return CriticNet(init, score)
@@ -89,11 +89,11 @@ def ilql_heads(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
     rng = np.random.default_rng([seed, 3])
     d, vocabulary = lm.config.d_model, lm.config.vocab_size
     outputs = {'q1': vocabulary, 'q2': vocabulary, 'value': 1}
-    heads = {name: _readout(rng, d, width, count) for name, count in outputs.items()}
-    return _with_trunk(params, trunk, heads)
+    heads = {name: init_readout(rng, d, width, count) for name, count in outputs.items()}
+    return with_trunk(params, trunk, heads)
 
   def score(critic: Params, params: Params, tokens: Array) -> Critic:
-    hidden = _hidden(lm, trunk, critic, params, tokens)[:, :-1]
+    hidden = trunk_hidden(lm, trunk, critic, params, tokens)[:, :-1]
 
     def read(hidden: Array, tokens: Array) -> tuple[Scores, ...]:
       return tuple(score_logits(read_out(critic[name], hidden), tokens) for name in ('q1', 'q2'))
@@ -111,10 +111,12 @@ def atom_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> Crit
   def init(params: Params, seed: int) -> Params:
     rng = np.random.default_rng([seed, 4])
     outputs = lm.config.vocab_size * count
-    return _with_trunk(params, trunk, {'atoms': _readout(rng, lm.config.d_model, width, outputs)})
+    return with_trunk(
+      params, trunk, {'atoms': init_readout(rng, lm.config.d_model, width, outputs)}
+    )
 
   def score(critic: Params, params: Params, tokens: Array) -> Critic:
-    hidden = _hidden(lm, trunk, critic, params, tokens)[:, :-1]
+    hidden = trunk_hidden(lm, trunk, critic, params, tokens)[:, :-1]
 
     def read(hidden: Array, tokens: Array) -> Array:
       taken = jax.nn.one_hot(tokens, lm.config.vocab_size)
@@ -148,7 +150,7 @@ CRITICS: Mapping[str, Callable[..., CriticNet]] = {
 }
 
 
-def _readout(rng: np.random.Generator, d: int, width: int, outputs: int) -> Params:
+def init_readout(rng: np.random.Generator, d: int, width: int, outputs: int) -> Params:
   """Random first layer, zero last layer: every head starts at 0, and no two are alike."""
   up = rng.standard_normal((d, width)) / math.sqrt(d)
   zeros = {'up_bias': (width,), 'down': (width, outputs), 'down_bias': (outputs,)}
@@ -156,13 +158,14 @@ def _readout(rng: np.random.Generator, d: int, width: int, outputs: int) -> Para
   return {name: jnp.asarray(leaf, jnp.float32) for name, leaf in leaves.items()}
 
 
-def _with_trunk(params: Params, trunk: str, heads: dict[str, Params]) -> Params:
+def with_trunk(params: Params, trunk: str, heads: dict[str, Params]) -> Params:
+  """The heads, with a copy of the policy's parameters where the trunk is their own."""
   if trunk not in TRUNKS:
     raise ValueError(f'critic: unknown trunk {trunk!r}; choose one of {", ".join(TRUNKS)}')
   return heads | {'trunk': jax.tree.map(jnp.copy, params)} if trunk == 'own' else heads
 
 
-def _hidden(lm: LM, trunk: str, critic: Params, params: Params, tokens: Array) -> Array:
+def trunk_hidden(lm: LM, trunk: str, critic: Params, params: Params, tokens: Array) -> Array:
   """[B, T, D] hidden states of the trunk that the head reads."""
   hidden = lm.hidden(critic['trunk'] if trunk == 'own' else params, tokens)
   return jax.lax.stop_gradient(hidden) if trunk == 'stopped' else hidden

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from maxent_lm.lm.decoder import LM
 from maxent_lm.types import Array, Params, Scorer, Scores
 
+Measure = Callable[[Array], Array]
+Divergence = Callable[[Params, Params, Array], Array]
+
 
 def next_token_logits(hidden: Array, head: Array) -> Array:
   """hidden @ head: [B, D] and [D, V] -> [B, V], summed in float32 even if `hidden` is bfloat16."""
@@ -30,7 +33,15 @@ def score_logits(logits: Array, tokens: Array) -> Scores:
   return Scores(logp=logit - value, logit=logit, value=value, entropy=entropy)
 
 
-def score_hidden(hidden: Array, head: Array, tokens: Array, *, chunk: int) -> Scores:
+def kl_logits(logits: Array, reference: Array) -> Array:
+  """KL(softmax(logits) || softmax(reference)), exact, both [C, V], to [C], nats."""
+  logp, log_ref = jax.nn.log_softmax(logits), jax.nn.log_softmax(reference)
+  return jnp.sum(jnp.exp(logp) * (logp - log_ref), axis=-1)
+
+
+def score_hidden(
+  hidden: Array, head: Array, tokens: Array, *, chunk: int, measure: Measure | None = None
+) -> Scores:
   """Scores of every token under the state before it.
 
   At most [chunk, V] logits exist at once, in the backward pass too (they are computed again there).
@@ -40,13 +51,16 @@ def score_hidden(hidden: Array, head: Array, tokens: Array, *, chunk: int) -> Sc
     head: [D, V].
     tokens: [B, T] int32.
     chunk: largest number of tokens whose logits are held at once; raises ValueError below 1.
+    measure: float32 logits [C, V] -> [C], fills `Scores.measure`; None leaves it empty.
 
   Returns:
     Scores [B, T], float32.
   """
 
   def score(hidden: Array, tokens: Array) -> Scores:
-    return score_logits(next_token_logits(hidden, head), tokens)
+    logits = next_token_logits(hidden, head)
+    scores = score_logits(logits, tokens)
+    return scores if measure is None else scores._replace(measure=measure(logits))
 
   return in_chunks(score, hidden, tokens, chunk=chunk)
 
@@ -86,17 +100,41 @@ def before(values: Array) -> Array:
   return jnp.pad(values, ((0, 0), (1, 0)) + ((0, 0),) * (values.ndim - 2))
 
 
-def make_scorer(lm: LM, *, chunk: int) -> Scorer:
+def make_scorer(lm: LM, *, chunk: int, measure: Measure | None = None) -> Scorer:
   """A Scorer: (params, tokens [B, T]) -> Scores [B, T], for rows padded on the right.
 
+  `measure` is a function of float32 logits, [C, V] -> [C], for `Scores.measure`: one of
+  `soft.entropy.MEASURES`, or any other.
+
   Column t is scored from the hidden state of column t - 1, so `value` in the column right after a
-  cut response is LSE of the state at the cut. Column 0 has no state before it: it is 0 in all four
+  cut response is LSE of the state at the cut. Column 0 has no state before it: it is 0 in all
   arrays and has no gradient. What stands in padded columns is finite but means nothing.
   """
 
   def score(params: Params, tokens: Array) -> Scores:
     hidden = lm.hidden(params, tokens)[:, :-1]
-    scores = score_hidden(hidden, lm.head(params), tokens[:, 1:], chunk=chunk)
+    head = lm.head(params)
+    scores = score_hidden(hidden, head, tokens[:, 1:], chunk=chunk, measure=measure)
     return jax.tree.map(before, scores)
 
   return score
+
+
+def make_divergence(lm: LM, *, chunk: int) -> Divergence:
+  """(params, reference params, tokens [B, T]) -> [B, T] KL(pi(.|s_t) || ref(.|s_t)), exact, nats.
+
+  Gradients flow into the first parameters only. At most 2 `chunk` rows of logits exist at once.
+  Columns are those of `make_scorer`: column t is about the state before tokens[:, t], 0 at t = 0.
+  """
+
+  def divergence(params: Params, reference: Params, tokens: Array) -> Array:
+    reference = jax.lax.stop_gradient(reference)
+    heads = lm.head(params), lm.head(reference)
+    states = lm.hidden(params, tokens)[:, :-1], lm.hidden(reference, tokens)[:, :-1]
+
+    def kl(*hidden: Array) -> Array:
+      return kl_logits(*map(next_token_logits, hidden, heads))
+
+    return before(in_chunks(kl, *states, chunk=chunk))
+
+  return divergence

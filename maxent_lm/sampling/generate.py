@@ -4,8 +4,7 @@ Shapes: N prompts, P prompt columns (left-padded), G samples a prompt, B = N G r
 group are adjacent), R response columns.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from maxent_lm.lm import cache as kv
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import next_token_logits
+from maxent_lm.sampling.deepconf import token_confidence
 from maxent_lm.sampling.policies import Sampling, draw
 from maxent_lm.types import Array, Params
 
@@ -26,6 +26,7 @@ class Rollout(NamedTuple):
     finished: [B] bool, True if the response ended with EOS, False if it was cut at R tokens.
     logp: [B, R] log-probability (nats) under the distribution sampled from; 0 after the end.
     entropy: [B, R] entropy (nats) of the policy, at temperature 1; 0 after the end.
+    confidence: [B, R] `deepconf.token_confidence` of the policy, likewise; None if not asked for.
   """
 
   tokens: Array
@@ -33,6 +34,10 @@ class Rollout(NamedTuple):
   finished: Array
   logp: Array
   entropy: Array
+  confidence: Array | None = None
+
+
+Measured = tuple[Array, Array, Array | None]  # [B] each, of one token: logp, entropy, confidence
 
 
 class _Loop(NamedTuple):
@@ -42,43 +47,73 @@ class _Loop(NamedTuple):
   rollout: Rollout
 
 
-Generate = Callable[[Params, Array, Array, Array], Rollout]
+class Generate(Protocol):
+  """N prompts to N G rows: (params, prompts [N, P], valid [N, P], key, heat).
+
+  `heat` divides the logits beside the sampling's own temperature; at 1 rows are sampled as
+  configured. It is part of the behaviour: `Rollout.logp` has it, `Rollout.entropy` does not.
+  """
+
+  def __call__(
+    self, params: Params, prompts: Array, valid: Array, key: Array, heat: Array | float = 1.0
+  ) -> Rollout:
+    """What the policy `params` answers."""
+    ...
 
 
 def make_generate(
-  lm: LM, *, sampling: Sampling, group_size: int, max_new_tokens: int, eos_id: int
+  lm: LM,
+  *,
+  sampling: Sampling,
+  group_size: int,
+  max_new_tokens: int,
+  eos_id: int,
+  confidence_k: int = 0,
 ) -> Generate:
-  """Builds `generate(params, prompts [N, P], valid [N, P], key) -> Rollout` of N G rows.
+  """Builds `generate(params, prompts [N, P], valid [N, P], key, heat=1) -> Rollout` of N G rows.
 
   Every row draws from its own stream fold_in(fold_in(key, row), step), so a row's sample does not
   depend on which other rows are in the batch. Decoding stops as soon as every row has ended.
+  `confidence_k` > 0 also records the confidence in the k most likely tokens.
   """
 
-  def sample(hidden: Array, head: Array, keys: Array, step: Array) -> tuple[Array, Array, Array]:
+  def sample(
+    hidden: Array, head: Array, keys: Array, step: Array, heat: Array | float
+  ) -> tuple[Array, Measured]:
     logits = next_token_logits(hidden, head)
     policy = jax.nn.log_softmax(logits)
     entropy = -jnp.sum(jnp.exp(policy) * policy, axis=-1)
-    behaviour = sampling.log_probs(logits)
+    behaviour = sampling.log_probs(logits / heat)
     uniform = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, step)))(keys)
     token = draw(behaviour, uniform)
-    return token, jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0], entropy
+    logp = jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
+    confidence = token_confidence(policy, k=confidence_k) if confidence_k else None
+    return token, (logp, entropy, confidence)
 
-  def record(loop: _Loop, token: Array, logp: Array, entropy: Array) -> _Loop:
+  def record(loop: _Loop, token: Array, measured: Measured) -> _Loop:
     old, t, live = loop.rollout, loop.step, ~loop.done
     ended = live & (token == eos_id)
+    logp, entropy, confidence = jax.tree.map(
+      lambda column, value: column.at[:, t].set(jnp.where(live, value, 0.0)),
+      (old.logp, old.entropy, old.confidence),
+      measured,
+    )
     rollout = Rollout(
       tokens=old.tokens.at[:, t].set(jnp.where(live, token, eos_id)),
       length=old.length + live,
       finished=old.finished | ended,
-      logp=old.logp.at[:, t].set(jnp.where(live, logp, 0.0)),
-      entropy=old.entropy.at[:, t].set(jnp.where(live, entropy, 0.0)),
+      logp=logp,
+      entropy=entropy,
+      confidence=confidence,
     )
     return loop._replace(step=t + 1, done=loop.done | ended, rollout=rollout)
 
   def unfinished(loop: _Loop) -> Array:
     return (loop.step < max_new_tokens) & ~jnp.all(loop.done)
 
-  def generate(params: Params, prompts: Array, valid: Array, key: Array) -> Rollout:
+  def generate(
+    params: Params, prompts: Array, valid: Array, key: Array, heat: Array | float = 1.0
+  ) -> Rollout:
     head = lm.head(params)
     hidden, cache = lm.prefill(params, prompts, valid, prompts.shape[1] + max_new_tokens)
     hidden, cache = jnp.repeat(hidden, group_size, axis=0), kv.repeat(cache, group_size)
@@ -88,10 +123,13 @@ def make_generate(
     def body(loop: _Loop) -> _Loop:
       last = loop.rollout.tokens[:, loop.step - 1]
       hidden, cache = lm.decode(params, last, loop.cache)
-      return record(loop._replace(cache=cache), *sample(hidden, head, keys, loop.step))
+      return record(loop._replace(cache=cache), *sample(hidden, head, keys, loop.step, heat))
 
-    start = _Loop(jnp.int32(0), cache, jnp.zeros(rows, bool), _empty(rows, max_new_tokens, eos_id))
-    start = record(start, *sample(hidden, head, keys, start.step))
+    empty = _empty(rows, max_new_tokens, eos_id)
+    if confidence_k:
+      empty = empty._replace(confidence=jnp.zeros_like(empty.logp))
+    start = _Loop(jnp.int32(0), cache, jnp.zeros(rows, bool), empty)
+    start = record(start, *sample(hidden, head, keys, start.step, heat))
     return jax.lax.while_loop(unfinished, body, start).rollout
 
   return jax.jit(generate)

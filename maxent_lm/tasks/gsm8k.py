@@ -13,6 +13,8 @@ The files are train.jsonl and test.jsonl of github.com/openai/grade-school-math,
 """
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -61,8 +63,7 @@ class GSM8K:
         f"row {index} of GSM8K's {self._split} split has no final answer: remove it."
       )
     text = CALCULATOR.sub('', row['answer']).strip()
-    prompt = f'Question: {row["question"].strip()}\nAnswer:'
-    return Problem(f'gsm8k/{self._split}/{index}', prompt, gold, text)
+    return Problem(f'gsm8k/{self._split}/{index}', _prompt(row['question']), gold, text)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer of the response equals the gold answer, else 0."""
@@ -83,3 +84,31 @@ class GSM8K:
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
     """The gold solution, ending in `#### N`, with a space before it."""
     return ' ' + problem.data
+
+
+SOLUTION = {'question': 'text', 'solution': 'text', 'is_correct': 'boolean'}
+FINAL_LINE = re.compile(r'^A:[ \t]*', re.MULTILINE)
+
+
+def model_solutions(path: str) -> Iterator[dict[str, Any]]:
+  """Rows of a file of graded solutions as groups, {'prompt', 'completions'}, in the file's order.
+
+  A row has `question`, `solution` and `is_correct`; those of one question become one group, with
+  reward 1 or 0. The prompt is the task's own, and a solution is written as the task writes them:
+  without calculator marks, `A: N` as `#### N`. The published example_model_solutions.jsonl is about
+  the TEST problems: who trains on it has no test set left.
+
+  Raises:
+    ValueError: a damaged file or a bad line, with its number.
+  """
+  groups: dict[str, list[dict[str, Any]]] = {}
+  for row in jsonl.read_rows(path, SOLUTION):
+    text = FINAL_LINE.sub('#### ', CALCULATOR.sub('', row['solution']).strip())
+    completion = {'text': f' {text}', 'reward': float(row['is_correct'])}
+    groups.setdefault(_prompt(row['question']), []).append(completion)
+  for prompt, completions in groups.items():
+    yield {'prompt': prompt, 'completions': completions}
+
+
+def _prompt(question: str) -> str:
+  return f'Question: {question.strip()}\nAnswer:'

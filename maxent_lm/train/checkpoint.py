@@ -1,6 +1,8 @@
 """Orbax checkpoints of a `TrainState`, one item per concern, and restoring them bit for bit."""
 
 import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,22 +11,20 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint import options as ocp_options
 
-from maxent_lm.replay import Replay
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Params
 
 
-def _items(state: TrainState, memory: Replay | None) -> dict[str, Any]:
+def _items(state: TrainState, memory: Mapping[str, Any]) -> dict[str, Any]:
   """Composite items; the temperature and the key are readable without touching the weights."""
   items = {
     'params': state.params,
     'optimizer': state.opt_state,
-    'temperature': {'alpha': state.alpha, 'beta': state.beta},
+    'temperature': {'alpha': state.alpha, 'beta': state.beta, 'sampler': state.sampler},
     'progress': {'step': state.step, 'key': state.key},
   }
   optional = {'target': state.target, 'critic': state.critic, 'reference': state.reference}
-  optional['replay'] = memory
-  return items | {name: item for name, item in optional.items() if item is not None}
+  return {**items, **{name: x for name, x in optional.items() if x is not None}, **memory}
 
 
 class Checkpointer:
@@ -48,8 +48,13 @@ class Checkpointer:
     """Whether the state after `step` updates is one to keep."""
     return self._manager.should_save(step)
 
-  def save(self, state: TrainState, step: int, memory: Replay | None = None) -> None:
-    """Saves the state after `step` updates, unless it is there; returns while it is written."""
+  def save(
+    self, state: TrainState, step: int, memory: Mapping[str, Any] = MappingProxyType({})
+  ) -> None:
+    """Saves the state after `step` updates, unless it is there; returns while it is written.
+
+    `memory` is what the collectors remember beside it, by name: one more item each.
+    """
     if step != self._manager.latest_step():
       items = {name: ocp.args.StandardSave(item) for name, item in _items(state, memory).items()}
       self._manager.save(step, args=ocp.args.Composite(**items), force=True)
@@ -62,7 +67,7 @@ class Checkpointer:
       ValueError: the stored tree differs from `like` (another model, optimiser or target rule).
     """
     step = self._step(step)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like, None))
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(like, {}))
     items = {name: ocp.args.StandardRestore(item) for name, item in abstract.items()}
     try:
       stored = self._manager.restore(step, args=ocp.args.Composite(**items))
@@ -77,14 +82,15 @@ class Checkpointer:
       reference=stored['reference'] if like.reference is not None else None,
       alpha=stored['temperature']['alpha'],
       beta=stored['temperature']['beta'],
+      sampler=stored['temperature']['sampler'],
       key=stored['progress']['key'],
     )
 
-  def restore_memory(self, like: Replay, step: int | None = None) -> Replay:
-    """The replay ring that was saved with the state, as host arrays."""
+  def restore_memory(self, name: str, like: Any, step: int | None = None) -> Any:
+    """What was saved with the state as memory `name`, as host arrays."""
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    args = ocp.args.Composite(replay=ocp.args.StandardRestore(abstract))
-    return jax.tree.map(np.array, self._manager.restore(self._step(step), args=args)['replay'])
+    args = ocp.args.Composite(**{name: ocp.args.StandardRestore(abstract)})
+    return jax.tree.map(np.array, self._manager.restore(self._step(step), args=args)[name])
 
   def restore_params(self, like: Params, step: int | None = None) -> Params:
     """The policy's parameters alone."""

@@ -1,13 +1,14 @@
 """Batches: sampled from the policy and graded, replayed, or demonstrations.
 
-What a step gets is a function of its number, the seed and, for replay, of the ring's contents.
+What a step gets is a function of its number, the seed, the parameters and of what is remembered:
+the ring of replay, the counts of answers.
 
 Shapes: N prompts a step, G samples a prompt, B = N G rows.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -18,6 +19,8 @@ from maxent_lm.data import Graded, Reader
 from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
 from maxent_lm.tasks.base import Problem, batch_indices
+from maxent_lm.train import counts
+from maxent_lm.train.counts import Counts
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Batch
 
@@ -66,17 +69,34 @@ class Demonstrations:
     return Collected(batch, {'cut': cut}, samples)
 
 
+class Named(NamedTuple):
+  """What a group is about: the problem's id, and the class of each response."""
+
+  problem: str
+  classes: list[str | None]
+
+
 class Sampled(NamedTuple):
-  """Fresh groups, the numbers measured on them, and a few samples."""
+  """Fresh groups with their names, numbers measured on all that was sampled, a few samples."""
 
   groups: list[Group]
+  names: list[Named]
   metrics: dict[str, float]
   samples: list[dict[str, Any]]
 
 
+Sample = Callable[[int, TrainState], Sampled]
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
-  """Samples of the current policy, graded by the task."""
+  """Samples of the current policy, graded by the task.
+
+  With `rounds` > 1 a step goes on sampling N further problems until it has N informative groups,
+  those with 0 < accuracy < 1, or has done all rounds; then groups that are not fill up the batch.
+  Round r of step s is number n = s rounds + r of the stream of problems, and of the keys: rounds
+  that are not needed leave out their problems. [Yu et al. 2025, DAPO, dynamic sampling]
+  """
 
   reader: Reader
   generate: Generate
@@ -86,6 +106,7 @@ class Rollouts:
   bootstrap: bool
   seed: int
   sharding: jax.sharding.Sharding
+  rounds: int = 1
 
   def __call__(self, step: int, state: TrainState) -> Collected:
     """N problems x G samples, with their rewards, semantic classes and behaviour log-probs."""
@@ -93,18 +114,39 @@ class Rollouts:
     return Collected(self.batch(sampled.groups), sampled.metrics, sampled.samples)
 
   def sample(self, step: int, state: TrainState) -> Sampled:
-    """The step's groups, on the host."""
+    """The step's groups, on the host. The metrics are means over every round."""
+    drawn: list[Sampled] = []
+    useful: list[bool] = []
+    while len(drawn) < self.rounds and sum(useful) < self.prompts_per_step:
+      drawn.append(self._round(step * self.rounds + len(drawn), state))
+      useful += map(informative, drawn[-1].groups)
+    order = np.argsort(~np.array(useful), kind='stable')[: self.prompts_per_step]
+    groups = [group for each in drawn for group in each.groups]
+    names = [name for each in drawn for name in each.names]
+    metrics = {
+      name: float(np.mean([each.metrics[name] for each in drawn])) for name in drawn[0].metrics
+    }
+    if self.rounds > 1:
+      metrics |= {'sampled': len(useful), 'informative': float(np.mean(useful))}
+    return Sampled([groups[i] for i in order], [names[i] for i in order], metrics, drawn[0].samples)
+
+  def _round(self, number: int, state: TrainState) -> Sampled:
+    """The groups of slice `number` of the stream."""
     task = self.reader.task
-    indices = batch_indices(step, self.prompts_per_step, len(task), self.seed)
+    indices = batch_indices(number, self.prompts_per_step, len(task), self.seed)
     problems = [task[i] for i in indices]
     prompts = self.reader.prompts(problems)
     padded = jax.device_put(self.reader.padded(prompts), self.sharding)
-    key = jax.random.fold_in(state.key, step)
-    rollout = jax.device_get(self.generate(state.params, *padded, key))
+    key = jax.random.fold_in(state.key, number)
+    heat = state.sampler.value
+    rollout = jax.device_get(self.generate(state.params, *padded, key, heat))
     rows = [problem for problem in problems for _ in range(self.group_size)]
     graded = self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
     groups = self._groups(prompts, rollout, graded)
-    return Sampled(groups, _measure(graded, rollout, self.group_size), _samples(rows, graded))
+    classes = np.array(graded.classes, object).reshape(-1, self.group_size).tolist()
+    names = [Named(problem.id, each) for problem, each in zip(problems, classes, strict=True)]
+    metrics = _measure(graded, rollout, self.group_size)
+    return Sampled(groups, names, metrics, _samples(rows, graded))
 
   def demonstrate(self, step: int, count: int) -> list[Group]:
     """`count` groups of correct responses drawn by the task: reward 1, behaviour log-prob 0."""
@@ -163,6 +205,57 @@ class Rollouts:
     )
 
 
+def informative(group: Group) -> bool:
+  """0 < accuracy < 1: some rewards are 1 and some are not."""
+  right = group.reward == 1
+  return bool(right.any() and not right.all())
+
+
+class Remembers(Protocol):
+  """A collector with a memory; its `memory` is part of a checkpoint."""
+
+  memory: Any  # a NamedTuple of host arrays
+
+
+@dataclasses.dataclass
+class Counted:
+  """`rollouts` whose rewards have a bonus for answers that the run has seen seldom.
+
+  reward + coefficient / sqrt(n), n how often the pair (problem, class) was in a step's groups so
+  far, this step's included; right and wrong answers alike. The metrics of the step are those of the
+  task's rewards. What replay keeps has the bonus of the step in which it was sampled, and what the
+  update observes itself (controllers, steps that only replay) is the reward with the bonus.
+
+  Attributes:
+    memory: the counts as they are now; part of a checkpoint.
+  """
+
+  rollouts: Rollouts
+  coefficient: float
+  memory: Counts
+
+  def __call__(self, step: int, state: TrainState) -> Collected:
+    """The step's batch, as `Rollouts` makes it; `memory` has its answers afterwards."""
+    sampled = self.sample(step, state)
+    return Collected(self.rollouts.batch(sampled.groups), sampled.metrics, sampled.samples)
+
+  def sample(self, step: int, state: TrainState) -> Sampled:
+    """The step's groups with their bonuses."""
+    sampled = self.rollouts.sample(step, state)
+    for name in sampled.names:
+      self.memory = counts.see(self.memory, name.problem, name.classes)
+    groups = [
+      group._replace(reward=group.reward + self._bonus(name))
+      for group, name in zip(sampled.groups, sampled.names, strict=True)
+    ]
+    added = float(np.mean([self._bonus(name) for name in sampled.names]))
+    return sampled._replace(groups=groups, metrics={**sampled.metrics, 'count_novelty': added})
+
+  def _bonus(self, name: Named) -> np.ndarray:
+    seen = counts.look(self.memory, name.problem, name.classes)
+    return counts.bonus(seen, coefficient=self.coefficient)
+
+
 @dataclasses.dataclass
 class Mixed:
   """Fresh samples, replayed groups and demonstrations in one batch, in constant numbers.
@@ -173,10 +266,12 @@ class Mixed:
   and one replayed update a rollout [Wang et al. 2026, ReVal].
 
   Attributes:
+    sample: fresh groups, of the rollouts or of `Counted` ones.
     memory: the ring as it is now; part of a checkpoint.
   """
 
   rollouts: Rollouts
+  sample: Sample
   memory: Replay
   priority: Callable[[Group], float]
   exponent: float
@@ -186,9 +281,9 @@ class Mixed:
 
   def __call__(self, step: int, state: TrainState) -> Collected:
     """The step's batch; `memory` has the fresh groups afterwards."""
-    fresh = Sampled([], {}, [])
+    fresh = Sampled([], [], {}, [])
     if step % self.every == 0:
-      fresh = self.rollouts.sample(step, state)
+      fresh = self.sample(step, state)
       priority = [self.priority(group) for group in fresh.groups]
       self.memory = ring.add(self.memory, fresh.groups, step=step, priority=priority)
     count = self.rollouts.prompts_per_step - len(fresh.groups) + self.drawn

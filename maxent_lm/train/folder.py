@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
 
@@ -20,7 +20,8 @@ import jax
 
 FREE = (
   *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
-  *('config.eval.', 'config.mesh.', 'config.compute.'),
+  *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
+  'config.self_training.rounds',
 )
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
@@ -91,8 +92,17 @@ def commit() -> str:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes through a temporary file, so that a reader never sees half of it."""
+  _write(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_lines(path: pathlib.Path, rows: Iterable[Any]) -> None:
+  """One line of JSON a row, likewise."""
+  _write(path, ''.join(json.dumps(row) + '\n' for row in rows))
+
+
+def _write(path: pathlib.Path, text: str) -> None:
   temporary = path.with_suffix('.tmp')
-  temporary.write_text(json.dumps(value, indent=2) + '\n')
+  temporary.write_text(text)
   temporary.replace(path)
 
 

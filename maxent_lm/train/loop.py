@@ -3,13 +3,13 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from maxent_lm.replay import Replay
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
-from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before
+from maxent_lm.train.guards import Guards, Watch
+from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before, read_metrics
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
 from maxent_lm.types import Params
@@ -29,27 +29,34 @@ def train(
   workdir: pathlib.Path,
   name: str,
   samples_every: int,
-  memory: Callable[[], Replay | None] = lambda: None,
+  guards: Guards,
+  memory: Callable[[], Mapping[str, Any]] = dict,
 ) -> TrainState:
   """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
 
   Metrics of a step are fetched only after the next step has been dispatched, so that the device
   need not wait for the host's bookkeeping; but before a checkpoint, so that a run that is resumed
-  from it misses none. `memory()` is what the collector remembers beside the state.
+  from it misses none. `memory()` is what the collectors remember, by name. A guard may end the run
+  before `steps`, after a checkpoint; started again, it ends at once.
   """
   start = int(state.step)
   keep_before(workdir / 'samples.jsonl', start)
-  with _recorder(workdir, name, start=start, steps=steps) as record:
+  rows = read_metrics(workdir / 'metrics.jsonl')
+  watch = guards.watch(row for row in rows if row['step'] < start)
+  with _recorder(workdir, name, watch, start=start, steps=steps) as record:
     pending = None
     for step in range(start, steps):
+      if watch.over(step):
+        break
       collected = collect(step, state)
       state, metrics = update(state, reference, collected.batch)
       if pending is not None:
         record(*pending)
-      pending = (step, {**collected.metrics, **metrics})
+      state = watch.respond(state)  # to the rows before this step's
+      pending = (step, {**metrics, **collected.metrics})
       if step % samples_every == 0 or step == steps - 1:
         write_samples(workdir / 'samples.jsonl', step, collected.samples)
-      if checkpointer.due(step + 1) or step == steps - 1:
+      if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1):
         record(*pending)
         pending = None
         checkpointer.save(state, step + 1, memory())
@@ -59,16 +66,20 @@ def train(
 
 @contextlib.contextmanager
 def _recorder(
-  workdir: pathlib.Path, name: str, *, start: int, steps: int
+  workdir: pathlib.Path, name: str, watch: Watch, *, start: int, steps: int
 ) -> Generator[Recorder, None, None]:
   writer = MetricsWriter(workdir, start=start)
   progress = Progress(name, start=start, steps=steps)
   try:
 
     def record(step: int, metrics: dict[str, Any]) -> None:
-      progress.update(writer.write(step, metrics))
+      progress.update(writer.write(step, {**metrics, **watch.see(step, metrics)}))
+      while watch.news:
+        progress.say(watch.news.pop(0))
 
     yield record
+    if watch.over(steps - 1):
+      progress.say(watch.reason)
   finally:
     progress.close()
     writer.close()

@@ -85,6 +85,10 @@ class Progress:
     self._bar.set_postfix(shown, refresh=False)
     self._bar.update()
 
+  def say(self, line: str) -> None:
+    """A line above the bar."""
+    self._bar.write(line, file=sys.stderr)
+
   def close(self) -> None:
     """Leaves the finished bar on the screen."""
     self._bar.close()

@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from maxent_lm.temperature import fixed
 from maxent_lm.types import Array, Controller, ControllerState, Params
+
+AS_CONFIGURED = fixed(1.0)  # the sampler's temperature where nobody steers it
 
 
 class CriticState(NamedTuple):
@@ -29,6 +32,8 @@ class TrainState(NamedTuple):
     reference: the reference policy where it moves during the run; None where it stays.
     alpha: entropy weight and its controller's memory.
     beta: weight of the KL to the reference, likewise.
+    sampler: what the logits are divided by when the next batch is sampled, beside the configured
+      temperature; likewise.
     key: PRNG key of the run; a step uses fold_in(key, step).
   """
 
@@ -40,6 +45,7 @@ class TrainState(NamedTuple):
   reference: Params | None
   alpha: ControllerState
   beta: ControllerState
+  sampler: ControllerState
   key: Array
 
 
@@ -54,6 +60,7 @@ def init_state(
   critic: Params | None = None,
   critic_optimizer: optax.GradientTransformation | None = None,
   moving_reference: bool = False,
+  sampler: Controller = AS_CONFIGURED,
 ) -> TrainState:
   """The state before the first step. Targets and a moving reference start as copies."""
   beside = None
@@ -72,6 +79,7 @@ def init_state(
     reference=_copy(params) if moving_reference else None,
     alpha=alpha.init(),
     beta=beta.init(),
+    sampler=sampler.init(),
     key=jax.random.key(seed),
   )
 

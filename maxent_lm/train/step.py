@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from maxent_lm.masked import masked_mean, masked_sum
+from maxent_lm.soft import semantic
 from maxent_lm.temperature import kl_limits
-from maxent_lm.train.state import CriticState, TrainState
+from maxent_lm.train.state import AS_CONFIGURED, CriticState, TrainState
 from maxent_lm.types import (
   Array,
   Batch,
@@ -38,7 +39,9 @@ class Parts(NamedTuple):
   `critic` scores the networks beside the policy, (critic, policy, tokens) -> Critic, and
   `critic_optimizer` trains them. `target_update` moves the lagged copies of both, and
   `reference_update` a reference that is part of the state; None where there is no such thing.
-  `units` scales the loss, see `UNITS`; None is reward units.
+  `units` scales the loss, see `UNITS`; None is reward units. `auxiliary` is what the networks
+  beside the policy minimise for themselves, on the batch as it came. `divergence` (policy,
+  reference, tokens) and `saliency` (policy, tokens, mask) give the views of these names.
   """
 
   scorer: Scorer
@@ -53,6 +56,10 @@ class Parts(NamedTuple):
   critic_optimizer: optax.GradientTransformation | None = None
   reference_update: TargetUpdate | None = None
   units: Callable[[Temperature], Array] | None = None
+  auxiliary: Loss | None = None
+  divergence: Callable[[Params, Params, Array], Array] | None = None
+  saliency: Callable[[Params, Array, Array], Array] | None = None
+  sampler: Controller = AS_CONFIGURED
 
 
 class Trained(NamedTuple):
@@ -75,16 +82,21 @@ def make_update(parts: Parts) -> Update:
   def objective(
     trained: Trained, state: TrainState, reference: Params | None, batch: Batch
   ) -> tuple[Array, tuple[dict[str, Array], dict[str, Array]]]:
-    views = _look(parts, trained, state, reference, batch.tokens)
-    temperature = Temperature(state.alpha.value, state.beta.value)
-    values, metrics = parts.loss(views, batch, temperature)
-    loss = parts.reduction(units(temperature) * values * batch.weight, batch.mask)
+    views = _look(parts, trained, state, reference, batch)
+    shaped = parts.transform(batch, jax.lax.stop_gradient(views))
+    knobs = Temperature(state.alpha.value, state.beta.value)
+    temperature = Temperature(*map(_scaled, knobs, (shaped.alpha, shaped.beta)))
+    values, metrics = parts.loss(views, shaped, temperature)
+    loss = parts.reduction(units(temperature) * values * shaped.weight, shaped.mask)
+    if parts.auxiliary is not None:
+      beside, more = parts.auxiliary(views, batch, temperature)
+      loss += parts.reduction(beside, batch.mask)
+      metrics = {**metrics, **more}
     return loss, ({**metrics, **_observations(views, batch), 'loss': loss}, _rows(views, batch))
 
   def update(
     state: TrainState, reference: Params | None, batch: Batch
   ) -> tuple[TrainState, dict[str, Array]]:
-    batch = parts.transform(batch)
     gradient = jax.grad(objective, has_aux=True)
     trained = Trained(state.params, None if state.critic is None else state.critic.params)
     grads, (metrics, rows) = gradient(trained, state, reference, batch)
@@ -97,6 +109,8 @@ def make_update(parts: Parts) -> Update:
       'kappa': state.alpha.value + state.beta.value,
       'alpha_clamped': state.alpha.clamped,
       'beta_clamped': state.beta.clamped,
+      'sampler': state.sampler.value,
+      'sampler_clamped': state.sampler.clamped,
       'skipped': (~finite).astype(jnp.float32),
     }
     changed = _advance(parts, state, grads, metrics | rows)
@@ -107,23 +121,29 @@ def make_update(parts: Parts) -> Update:
 
 
 def _look(
-  parts: Parts, trained: Trained, state: TrainState, reference: Params | None, tokens: Array
+  parts: Parts, trained: Trained, state: TrainState, reference: Params | None, batch: Batch
 ) -> Views:
   """Everybody's view of the tokens; only `trained` is differentiated."""
-  critic = behind = None
+  tokens, critic, behind = batch.tokens, None, None
+  reference = reference if state.reference is None else state.reference
   if parts.critic is not None and state.critic is not None:
     critic = parts.critic(trained.critic, trained.policy, tokens)
     if state.critic.target is not None:
       lagged = parts.critic(state.critic.target, trained.policy, tokens)
       behind = jax.lax.stop_gradient(lagged)
+  kl = saliency = None
+  if parts.divergence is not None and reference is not None:
+    kl = parts.divergence(trained.policy, jax.lax.stop_gradient(reference), tokens)
+  if parts.saliency is not None:
+    saliency = parts.saliency(jax.lax.stop_gradient(trained.policy), tokens, batch.mask)
   return Views(
     policy=parts.scorer(trained.policy, tokens),
     target=_frozen(parts.scorer, state.target, tokens),
-    reference=_frozen(
-      parts.scorer, reference if state.reference is None else state.reference, tokens
-    ),
+    reference=_frozen(parts.scorer, reference, tokens),
     critic=critic,
     critic_target=behind,
+    kl=kl,
+    saliency=saliency,
   )
 
 
@@ -153,8 +173,13 @@ def _advance(
     reference=move(parts.reference_update, params, state.reference),
     alpha=parts.alpha.update(state.alpha, metrics),
     beta=parts.beta.update(state.beta, metrics),
+    sampler=parts.sampler.update(state.sampler, metrics),
     key=state.key,
   )
+
+
+def _scaled(knob: Array, factor: Array | None) -> Array:
+  return knob if factor is None else knob * factor
 
 
 def _frozen(scorer: Scorer, params: Params | None, tokens: Array) -> Scores | None:
@@ -166,17 +191,51 @@ def _observations(views: Views, batch: Batch) -> dict[str, Array]:
 
   `entropy`: exact entropy of the policy, mean nats per response token.
   `kl`: log pi(y) - log ref(y), mean nats per response; on-policy, unbiased for the sequence KL.
+  `entropy_mc`: -log behaviour of the tokens, mean nats per response token.
   `off_policy`: mean |log pi - log behaviour| per token.
+  `reward`: mean return; `success`: share of rows with a return of at least 1; `solved`: share of
+  groups with such a row.
+  `semantic_entropy`: H of the frequencies of the classes, mean nats per group; responses without a
+  class are one class together, so that it is 0 for a task without classes.
+  `length`: mean response tokens; `corr_reward_confidence`: Pearson over rows between the return and
+  minus the mean token entropy, 0 where one of them does not vary. Of the rows with a response.
+  All as the batch came, before any transform, and of all its rows.
   """
-  policy, mask = views.policy, batch.mask
+  policy, mask, group = views.policy, batch.mask, batch.group
+  present = mask.any(axis=1)
+  confidence = -masked_mean(policy.entropy, mask, axis=1)
+  returns = masked_sum(batch.reward, mask, axis=1)
+  right = returns >= 1
+  rows = len(group)
+  classes = semantic.classes(batch.cluster, group, mask.any(axis=1), missing='shared')
+  sizes = jax.ops.segment_sum(jnp.ones_like(returns), group, num_segments=rows)
+  some = jax.ops.segment_max(right.astype(returns.dtype), group, num_segments=rows)
   observed = {
     'entropy': masked_mean(policy.entropy, mask),
+    'entropy_mc': -masked_mean(batch.logp, mask),
     'off_policy': masked_mean(jnp.abs(policy.logp - batch.logp), mask),
+    'reward': jnp.mean(returns),
+    'success': jnp.mean(right),
+    'solved': masked_mean(some, sizes > 0),
+    'semantic_entropy': semantic.mean(classes, semantic.discrete(classes)),
+    'length': masked_mean(masked_sum(mask, mask, axis=1), present),
+    'corr_reward_confidence': _correlation(returns, confidence, present),
   }
+  if policy.measure is not None:
+    observed['measure'] = masked_mean(policy.measure, mask)
   if views.reference is not None:
     ratio = masked_sum(policy.logp - views.reference.logp, mask, axis=1)
     observed['kl'] = jnp.mean(ratio)
   return jax.lax.stop_gradient(observed)
+
+
+def _correlation(left: Array, right: Array, rows: Array) -> Array:
+  """Pearson of two [B] arrays over `rows`; 0 where a standard deviation is below 1e-6."""
+  left, right = left - masked_mean(left, rows), right - masked_mean(right, rows)
+  variances = masked_mean(left**2, rows), masked_mean(right**2, rows)
+  varies = jnp.minimum(*variances) > 1e-12
+  scale = jnp.sqrt(jnp.where(varies, variances[0] * variances[1], 1))
+  return jnp.where(varies, masked_mean(left * right, rows) / scale, 0)
 
 
 def _rows(views: Views, batch: Batch) -> dict[str, Array]:

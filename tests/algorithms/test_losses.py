@@ -11,7 +11,7 @@ from maxent_lm.algorithms import LOSSES
 from maxent_lm.types import Batch, Scores, Temperature, Views
 
 KNOBS = Temperature(jnp.float32(0.1), jnp.float32(0.3))
-GRPO = functools.partial(LOSSES['grpo'], clip_low=0.2, clip_high=0.4)
+GRPO = functools.partial(LOSSES['grpo'], clip_low=0.2, clip_high=0.4, clip_dual=1e9, kl='k3')
 
 
 def table(*rows):
@@ -134,7 +134,7 @@ def test_grpo_by_hand():
   np.testing.assert_allclose(values[0], -surrogate - 0.5 * entropy[0], rtol=1e-5)
   assert float(metrics['clip_share']) == pytest.approx(0.4)
   assert float(metrics['ratio']) == pytest.approx(ratio.mean())
-  assert float(metrics['kl_k3']) == 0
+  assert float(metrics['kl_penalty']) == 0
 
 
 def test_grpo_kl_to_the_reference():
@@ -143,7 +143,7 @@ def test_grpo_kl_to_the_reference():
   values, metrics = GRPO(views, data, Temperature(jnp.float32(0), jnp.float32(2)))
   k3 = np.exp(-0.5) - 1 + 0.5
   np.testing.assert_allclose(values, [[2 * k3, 0]], rtol=1e-5)
-  assert float(metrics['kl_k3']) == pytest.approx(k3, rel=1e-5)
+  assert float(metrics['kl_penalty']) == pytest.approx(k3, rel=1e-5)
 
 
 def test_grpo_survives_hopeless_ratios():

@@ -40,7 +40,7 @@ def weighted(score):
 
   def total(hidden, head, tokens):
     terms = jax.tree.map(lambda w, s: jnp.sum(w * s), weights, score(hidden, head, tokens))
-    return sum(terms)
+    return sum(jax.tree.leaves(terms))
 
   return total
 
@@ -102,7 +102,7 @@ def test_bfloat16_states_are_summed_in_float32():
   hidden, head, tokens = arrays(jnp.bfloat16)
   head = head.astype(jnp.bfloat16).astype(jnp.float32)
   actual = score_hidden(hidden, head, tokens, chunk=6)
-  assert all(leaf.dtype == jnp.float32 for leaf in actual)
+  assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(actual))
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5),
     actual,
@@ -113,7 +113,7 @@ def test_bfloat16_states_are_summed_in_float32():
 
 def test_extreme_logits_stay_finite():
   scores, gradient = jax.value_and_grad(
-    lambda q: sum(jnp.sum(leaf) for leaf in score_logits(q, jnp.asarray([0, 1])))
+    lambda q: sum(map(jnp.sum, jax.tree.leaves(score_logits(q, jnp.asarray([0, 1])))))
   )(jnp.asarray([[1e4, -1e4, 0.0], [0.0, 3e4, 3e4]]))
   assert bool(jnp.isfinite(scores)) and bool(jnp.isfinite(gradient).all())
 
@@ -133,7 +133,7 @@ def test_scorer_columns_are_about_their_own_token():
     logit = logits[jnp.arange(2), t - 1, tokens[:, t]]
     np.testing.assert_allclose(scores.value[:, t], value, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(scores.logp[:, t], logit - value, rtol=1e-5, atol=1e-5)
-  for leaf in scores:
+  for leaf in jax.tree.leaves(scores):
     np.testing.assert_array_equal(leaf[:, 0], 0)
 
 
@@ -143,7 +143,7 @@ def test_scorer_ignores_right_padding_up_to_the_cut_value():
   params, tokens = roughened(lm.init(0)), random_tokens(2, 6)
   score = jax.jit(make_scorer(lm, chunk=4))
   one, other = score(params, tokens), score(params, tokens.at[:, 4:].set(9))
-  for left, right in zip(one, other, strict=True):
+  for left, right in zip(*map(jax.tree.leaves, (one, other)), strict=True):
     np.testing.assert_array_equal(left[:, :4], right[:, :4])
   np.testing.assert_array_equal(one.value[:, 4], other.value[:, 4])
   assert float(jnp.abs(one.value[:, 5] - other.value[:, 5]).max()) > 1e-4
@@ -152,4 +152,4 @@ def test_scorer_ignores_right_padding_up_to_the_cut_value():
 def test_a_single_column_has_no_state_before_it():
   lm = LM(tiny())
   scores = make_scorer(lm, chunk=4)(lm.init(0), random_tokens(2, 1))
-  assert all(leaf.shape == (2, 1) and not leaf.any() for leaf in scores)
+  assert all(leaf.shape == (2, 1) and not leaf.any() for leaf in jax.tree.leaves(scores))

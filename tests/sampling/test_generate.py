@@ -36,7 +36,17 @@ def policy():
   return lm, jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params)
 
 
-def generate(policy, prompts=PROMPTS, *, group_size=4, columns=8, seed=0, sampling=None):
+def generate(
+  policy,
+  prompts=PROMPTS,
+  *,
+  group_size=4,
+  columns=8,
+  seed=0,
+  sampling=None,
+  heat=1.0,
+  confidence_k=0,
+):
   lm, params = policy
   run = make_generate(
     lm,
@@ -44,9 +54,10 @@ def generate(policy, prompts=PROMPTS, *, group_size=4, columns=8, seed=0, sampli
     group_size=group_size,
     max_new_tokens=10,
     eos_id=EOS,
+    confidence_k=confidence_k,
   )
   tokens, valid = pad_prompts(prompts, multiple=columns)
-  return jax.device_get(run(params, tokens, valid, jax.random.key(seed)))
+  return jax.device_get(run(params, tokens, valid, jax.random.key(seed), heat))
 
 
 def right_padded(prompts, rollout, group_size):
@@ -75,7 +86,7 @@ def test_the_end_of_a_response(policy):
   rollout = generate(policy, group_size=16)
   assert rollout.finished.any()
   assert not rollout.finished.all()
-  for tokens, length, finished, logp, entropy in zip(*rollout[:1], *rollout[1:], strict=True):
+  for tokens, length, finished, logp, entropy in zip(*rollout[:5], strict=True):
     assert (tokens[: length - 1] != EOS).all()
     assert finished == (tokens[length - 1] == EOS)
     assert finished or length == 10
@@ -107,6 +118,31 @@ def test_the_behaviours_log_prob_is_recorded_not_the_policys(policy):
     expected = behaviour[np.arange(length), tokens[row, start : start + length]]
     np.testing.assert_allclose(rollout.logp[row, :length], expected, atol=5e-5)
     assert np.isfinite(expected).all()
+
+
+def test_the_confidence_is_the_policys_and_changes_no_sample(policy):
+  plain = generate(policy)
+  rollout = generate(policy, sampling=Sampling(top_k=12), confidence_k=3)
+  assert plain.confidence is None
+  np.testing.assert_array_equal(generate(policy, confidence_k=3).tokens, plain.tokens)
+  tokens, starts = right_padded(PROMPTS, rollout, 4)
+  lm, params = policy
+  logp = np.sort(jax.nn.log_softmax(lm.logits(params, jnp.asarray(tokens))))
+  for row, (start, length) in enumerate(zip(starts, rollout.length, strict=True)):
+    expected = -logp[row, start - 1 : start + length - 1, -3:].mean(axis=-1)
+    np.testing.assert_allclose(rollout.confidence[row, :length], expected, atol=5e-5)
+    assert (rollout.confidence[row, length:] == 0).all()
+
+
+def test_heat_is_a_factor_on_the_temperature(policy):
+  """Powers of two, so that dividing twice rounds as dividing once."""
+  hot = generate(policy, heat=jnp.float32(2.0), sampling=Sampling(temperature=0.5, top_p=0.9))
+  plain = generate(policy, sampling=Sampling(top_p=0.9))
+  jax.tree.map(np.testing.assert_array_equal, hot, plain)
+  cold = generate(policy, heat=jnp.float32(0.5))
+  as_configured = generate(policy, sampling=Sampling(temperature=0.5))
+  jax.tree.map(np.testing.assert_array_equal, cold, as_configured)
+  assert (cold.tokens != plain.tokens).any()
 
 
 def test_first_tokens_follow_the_models_distribution(policy):

@@ -38,6 +38,37 @@ def test_resumed_is_uninterrupted(variant, tmp_path):
   assert [row['step'] for row in rows[0]] == list(range(6))
 
 
+STEERED = {
+  'temperature__alpha_control': 'pi',
+  'alpha__pi__target': 4.0,
+  'temperature__beta_control': 'raise_when_stuck',
+  'beta__raise_when_stuck__patience': 1,
+  'beta__raise_when_stuck__margin': 1.0,
+  'temperature__sampler_control': 'log_ratio_to_start',
+  'sampler__log_ratio_to_start__measured': 1,
+  'sampler__log_ratio_to_start__begin': 0,
+  'sampler__log_ratio_to_start__length': 4,
+  'sampler__log_ratio_to_start__final': 0.3,
+  'sampler__log_ratio_to_start__vocabulary': 20,
+  'sampler__average': 0.5,
+}
+
+
+def test_controllers_with_memory_are_resumed(tmp_path):
+  options = {**LEARNED, **STEERED}
+  whole = build.rollout_run(tiny_config(steps=5, **options), tmp_path / 'whole').train()
+  build.rollout_run(tiny_config(steps=3, **options), tmp_path / 'part').train()
+  part = build.rollout_run(tiny_config(steps=5, **options), tmp_path / 'part').train()
+  for left, right in zip(leaves(whole), leaves(part), strict=True):
+    np.testing.assert_array_equal(left, right)
+  rows = read_metrics(tmp_path / 'whole' / 'metrics.jsonl')
+  assert rows == read_metrics(tmp_path / 'part' / 'metrics.jsonl')
+  for knob in ('alpha', 'beta', 'sampler'):
+    assert len({row[knob] for row in rows}) > 2, knob
+  off = [row['off_policy'] for row in rows]  # grows with the distance of the sampler from 1
+  assert rows[0]['sampler'] == rows[1]['sampler'] == 1 and max(off[:2]) < 1e-4 < 1e-2 < off[4]
+
+
 REPLAY = {
   'replay__kind': 'prioritised',
   'replay__exponent': 2.0,
@@ -55,16 +86,16 @@ def test_the_replay_ring_is_resumed_with_the_run(tmp_path):
   state = whole.train()
   build.rollout_run(tiny_config(steps=3, **options), tmp_path / 'part').train()
   part = build.rollout_run(tiny_config(steps=6, **options), tmp_path / 'part')
-  assert int(part.mixed.memory.added) == 8  # four fresh groups in steps 0 and 2
+  assert int(part.remembers['replay'].memory.added) == 8  # four fresh groups in steps 0 and 2
   again = part.train()
   for left, right in zip(leaves(state), leaves(again), strict=True):
     np.testing.assert_array_equal(left, right)
-  for left, right in zip(whole.mixed.memory, part.mixed.memory, strict=True):
+  for left, right in zip(*(run.remembers['replay'].memory for run in (whole, part)), strict=True):
     np.testing.assert_array_equal(left, right)
   rows = read_metrics(tmp_path / 'whole' / 'metrics.jsonl')
   assert rows == read_metrics(tmp_path / 'part' / 'metrics.jsonl')
   assert [row['replayed'] for row in rows] == [2 / 7, 6 / 7] * 3
-  assert ['reward' in row for row in rows] == [True, False] * 3
+  assert ['finished' in row for row in rows] == [True, False] * 3
 
 
 def test_demonstrations_and_replay_alone_teach(tmp_path):

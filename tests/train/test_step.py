@@ -15,7 +15,7 @@ from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import chain, group_normalised
+from maxent_lm.shaping import TRANSFORMS, chain
 from maxent_lm.train.state import init_state
 from maxent_lm.train.step import UNITS, Parts, make_update, periodic, polyak
 
@@ -38,12 +38,12 @@ def make_parts(algorithm='soft_q', optimizer=None, target_update=None, beta=None
   sections = {
     'soft_q': {'lam': 0.9, 'gradient': 'semi', 'value': 'lse'},
     'vargrad': {},
-    'grpo': {'clip_low': 0.2, 'clip_high': 0.2},
+    'grpo': {'clip_low': 0.2, 'clip_high': 0.2, 'clip_dual': 1e9, 'kl': 'k3'},
   }
   return Parts(
     scorer=make_scorer(LM_, chunk=24),
     loss=functools.partial(LOSSES[algorithm], **sections[algorithm]),
-    transform=chain(functools.partial(group_normalised, eps=1e-4)),
+    transform=chain(functools.partial(TRANSFORMS['group_normalised'], eps=1e-4, ddof=1)),
     reduction=REDUCTIONS['sequence_sum'],
     optimizer=optimizer or optax.sgd(0.1),
     alpha=temperature.fixed(0.05),
@@ -161,6 +161,26 @@ def test_the_observed_kl_is_the_mean_log_ratio_of_responses(params):
   np.testing.assert_allclose(metrics['kl'], expected, rtol=1e-5)
 
 
+def test_confidence_correlates_with_reward_over_rows(params):
+  parts, batch = make_parts(), make_batch()
+  entropy = make_scorer(LM_, chunk=24)(params, batch.tokens).entropy
+  mask = np.asarray(batch.mask)
+  rows = [-np.asarray(line)[at].mean() for line, at in zip(entropy, mask, strict=True)]
+  returns = np.where(mask, batch.reward, 0).sum(axis=1)
+  update = make_update(parts)
+  _, metrics = update(make_state(parts, params), params, batch)
+  expected = np.corrcoef(returns, rows)[0, 1]
+  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4)
+  np.testing.assert_allclose(metrics['length'], mask.sum(axis=1).mean(), rtol=1e-6)
+  _, metrics = update(make_state(parts, params), params, batch._replace(reward=0 * batch.reward))
+  assert metrics['corr_reward_confidence'] == 0
+  keep = jnp.arange(16) > 3  # rows without a response do not count
+  fewer = batch._replace(mask=batch.mask & keep[:, None])
+  _, metrics = update(make_state(parts, params), params, fewer)
+  expected = np.corrcoef(returns[4:], rows[4:])[0, 1]
+  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4)
+
+
 def test_token_weights_scale_the_loss(params):
   parts, batch = make_parts(), make_batch()
   _, once = make_update(parts)(make_state(parts, params), params, batch)
@@ -177,3 +197,14 @@ def test_nats_divide_the_loss_by_the_squared_temperature(params):
   _, scaled = make_update(parts)(make_state(parts, params), params, make_batch())
   np.testing.assert_allclose(scaled['loss'], plain['loss'] / 0.15**2, rtol=1e-5)
   np.testing.assert_allclose(scaled['grad_norm'], plain['grad_norm'] / 0.15**2, rtol=1e-4)
+
+
+def test_semantic_entropy_is_observed(params):
+  """Groups of four with one class, with two pairs, and without any class: 0, log 2 and 0 nats."""
+  batch = make_batch(rows=12)
+  cluster = jnp.asarray([0, 0, 0, 0, 1, 0, 0, 1, -1, -1, -1, -1], jnp.int32)
+  parts = make_parts()
+  _, metrics = make_update(parts)(
+    make_state(parts, params), params, batch._replace(cluster=cluster)
+  )
+  assert metrics['semantic_entropy'] == pytest.approx(np.log(2) / 3, rel=1e-6)

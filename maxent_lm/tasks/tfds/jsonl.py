@@ -77,6 +77,23 @@ def _check(row: Any, fields: Mapping[str, str]) -> str:
   return ''
 
 
+def read_objects(path: str) -> Iterator[tuple[int, Row]]:
+  """(line number, JSON object) of every line that is not empty, whatever its fields.
+
+  Raises:
+    ValueError: a damaged file, or a line that is no JSON object; with the number of the line.
+  """
+  for number, line in enumerate(_lines(path), 1):
+    if not line.strip():
+      continue
+    row: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+      row = json.loads(line)
+    if not isinstance(row, dict):
+      raise ValueError(f"line {number} of '{path}' is not a JSON object: correct or remove it.")
+    yield number, row
+
+
 def read_rows(path: str, fields: Mapping[str, str]) -> Iterator[Row]:
   """The rows of a .jsonl or .jsonl.gz file, with the given fields only; empty lines are skipped.
 

@@ -1,0 +1,31 @@
+"""Intrinsic motivation: bonuses for what is uncertain, surprising or new."""
+
+from configs.published.method import Method
+
+METHODS: dict[str, Method] = {
+  'perplexity_bonus': Method(
+    'Dai et al. 2025, CDE, the actor',
+    {'transforms': ('perplexity_bonus', 'group_normalised')},
+    'no code was published',
+  ),
+  'cde': Method(
+    'Dai et al. 2025, CDE, actor and critics',
+    {
+      'transforms': ('perplexity_bonus', 'disagreement_bonus', 'group_normalised'),
+      'curiosity.kind': 'ensemble',
+    },
+    'no code was published',
+  ),
+  'rnd': Method(
+    'Burda et al. 2019',
+    {'transforms': ('novelty_bonus', 'group_normalised'), 'curiosity.kind': 'rnd'},
+  ),
+  'count_bonus': Method(
+    'Bellemare et al. 2016, counts within the group',
+    {'transforms': ('count_bonus', 'group_normalised')},
+  ),
+  'count_novelty': Method(
+    'Bellemare et al. 2016, counts over the run',
+    {'count_novelty.coefficient': 0.1},
+  ),
+}

@@ -1,0 +1,64 @@
+"""From a config to a run on responses that others wrote: preferences, graded samples in a file."""
+
+import pathlib
+
+from maxent_lm.build.names import Config
+from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.run import Run, check_rows, make_run
+from maxent_lm.data import bucket
+from maxent_lm.lm import partition
+from maxent_lm.train.offline import Example, Offline, encode_examples, read_examples
+
+BEHAVIOUR = (  # objectives that read the behaviour's log-probabilities
+  *('grpo', 'ppo', 'gspo', 'cispo', 'gmpo', 'sapo', 'vespo', 'dcpo', 'bapo', 'kl_cov'),
+  'mirror_descent',
+)
+
+
+def offline_run(config: Config, workdir: pathlib.Path) -> Run:
+  """Training on the graded responses in config.offline.path (`experiments/preference.py`).
+
+  Metrics, `kl` among them, are then about the file's responses: a controller that holds a KL does
+  not hold that of the policy's samples.
+  """
+  if config.algorithm in BEHAVIOUR:
+    raise ValueError(
+      f'config.algorithm={config.algorithm!r} needs the log-probabilities of whoever wrote the '
+      "responses, which a file does not tell; choose another, such as 'dpo'"
+    )
+  batch, path = config.batch, config.offline.path
+  policy = make_policy(config, workdir)
+  check_rows('config.batch.prompts', batch.prompts, policy.mesh)
+  examples = read_examples(path)
+  encoded = encode_examples(examples, policy.tokenizer, policy.eos_id)
+  limit = batch.max_prompt_tokens or max(len(each.prompt) for each in encoded)
+  fits = [number for number, each in enumerate(encoded) if len(each.prompt) <= limit]
+  if not fits:
+    raise ValueError(
+      f'config.batch.max_prompt_tokens={limit} leaves none of the {len(examples)} rows of '
+      f"'{path}'; raise it"
+    )
+  longest = max(fits, key=lambda number: len(encoded[number].prompt))
+  _check_room(config, policy, len(encoded[longest].prompt), examples[longest])
+  collect = Offline(
+    examples=[examples[number] for number in fits],
+    encoded=[encoded[number] for number in fits],
+    prompts_per_step=batch.prompts,
+    group_size=batch.group_size,
+    max_new_tokens=batch.max_new_tokens,
+    prompt_multiple=batch.prompt_multiple,
+    seed=config.seed,
+    sharding=partition.batch_sharding(policy.mesh),
+  )
+  return make_run(config, workdir, policy, collect)
+
+
+def _check_room(config: Config, policy: Policy, longest: int, example: Example) -> None:
+  """The longest prompt, rounded up, and a response have positions in the model."""
+  needed = bucket(longest, config.batch.prompt_multiple) + config.batch.max_new_tokens
+  if needed > policy.lm.config.max_length:
+    raise ValueError(
+      f"line {example.line} of '{config.offline.path}' has a prompt of {longest} tokens and needs "
+      f'{needed} positions but the model has {policy.lm.config.max_length}; lower '
+      'config.batch.max_prompt_tokens, which leaves such lines out, or max_new_tokens'
+    )
