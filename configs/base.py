@@ -278,7 +278,12 @@ def get_config() -> ml_collections.ConfigDict:
   config.importance = _importance()
   config.importance_2 = _importance()
   config.saliency = 'none'  # none | attention | gradient: for the estimate of that name
-  config.lexicon = ml_collections.ConfigDict({'languages': ('en',)})  # en | de | fr | es | zh
+  config.lexicon = ml_collections.ConfigDict(
+    {
+      'languages': ('en',),  # connectives of en | de | fr | es | zh
+      'words': (),  # more of them
+    }
+  )
   # token_mean | sequence_sum | sequence_mean | constant_length | present_sum | present_mean
   config.reduction = 'sequence_sum'
   config.loss_units = 'reward'  # reward | nats: divided by kappa^2, for a kappa that moves far

@@ -16,7 +16,7 @@ from test_invariances import MASK, problem
 from configs import base
 from maxent_lm.build.update import make_transform
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import TRANSFORMS, chain
+from maxent_lm.shaping import TRANSFORMS
 
 REWARDS = (
   *('answer_frequency', 'majority_label', 'negative_entropy', 'self_certainty_reward', 'overlong'),
@@ -90,7 +90,7 @@ def make(names, changes):
   config.saliency = 'attention'
   config.update_from_flattened_dict(changes)
   config.transforms = names
-  return chain(*(make_transform(config, name, None) for name in names))
+  return make_transform(config, None)
 
 
 def outcome(composed, parts, *, jit):

@@ -220,5 +220,5 @@ def prompted(language):
   batch = exact.to_batch(language)
   states = fp.make_problem(language, 0.0, 1.0).states
   reference = exact.tabular_scores(jnp.asarray(language.log_ref, jnp.float32), states, batch.tokens)
-  front = [jnp.pad(values, ((0, 0), (1, 0))) for values in reference]
-  return exact.with_prompt(batch, language.eos), Scores(*front)
+  front = jax.tree.map(lambda values: jnp.pad(values, ((0, 0), (1, 0))), reference)
+  return exact.with_prompt(batch, language.eos), front

@@ -38,6 +38,9 @@ METHODS: dict[str, Method] = {
     {'transforms': ('group_normalised', 'edge')},
     'means over the response, not over padding',
   ),
-  'ucas': Method('UCAS, xvolcano02/UCAS', {'transforms': ('group_normalised', 'ucas')}),
+  'ucas': Method(
+    'Xie et al. 2025, UCAS',
+    {'transforms': ('group_normalised', 'ucas'), 'measure': 'self_certainty'},
+  ),
   'gtpo': Method('Simoni et al. 2025', {'transforms': ('group_normalised', 'gtpo')}),
 }

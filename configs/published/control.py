@@ -113,8 +113,9 @@ METHODS: dict[str, Method] = {
   'connectives': Method(
     'this project: a warmer policy where an argument turns',
     {**IMPORTANT, **weighted('as_is', (1.0, 4.0), at='alpha', estimate='lexicon')}
-    | {'temperature.alpha': 0.003},
-    'Countdown has no words: the sites stay at their low end',
+    | {'temperature.alpha': 0.003}
+    | {'lexicon.languages': (), 'lexicon.words': ('+', '-', '*', '/')},
+    'operators are what Countdown has for connectives',
   ),
   'attention_tokens': Method(
     'this project: attention received as importance',

@@ -40,7 +40,7 @@ def _make_estimate(config: Config, name: str, tokenizer: 'PreTrainedTokenizerBas
   estimate = choose(f'config.{name}.estimate', chosen, ESTIMATES)
   if chosen != 'lexicon':
     return estimate
-  words = lexicon.connectives(config.lexicon.languages)
+  words = (*lexicon.connectives(config.lexicon.languages), *config.lexicon.words)
   return functools.partial(estimate, match=lexicon.compile_lexicon(tokenizer, words))
 
 

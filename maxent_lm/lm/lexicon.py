@@ -152,8 +152,8 @@ def compile_lexicon(tokenizer: 'PreTrainedTokenizerBase', words: Iterable[str]) 
   sequences = _sequences(tokenizer, pieces, words)
   if not sequences:
     raise ValueError(
-      'the tokenizer can write none of the words of the lexicon; choose other languages in '
-      'config.lexicon.languages'
+      'the tokenizer can write none of the words of the lexicon; name others in '
+      'config.lexicon.languages or config.lexicon.words'
     )
   begins = np.array([_is_letter(piece[:1]) for piece in pieces])
   ends = np.array([_is_letter(piece[-1:]) for piece in pieces])
@@ -162,10 +162,9 @@ def compile_lexicon(tokenizer: 'PreTrainedTokenizerBase', words: Iterable[str]) 
 
 def connectives(languages: Sequence[str]) -> tuple[str, ...]:
   """The connectives of these languages; raises ValueError for an unknown one."""
-  unknown = set(languages) - set(CONNECTIVES)
-  if unknown or not languages:
+  if set(languages) - set(CONNECTIVES):
     raise ValueError(
-      f'config.lexicon.languages={tuple(languages)} must name some of {", ".join(CONNECTIVES)}'
+      f'config.lexicon.languages={tuple(languages)} may name {", ".join(CONNECTIVES)}'
     )
   return tuple(dict.fromkeys(itertools.chain(*(CONNECTIVES[name] for name in languages))))
 

@@ -283,7 +283,7 @@ def with_prompt(batch: Batch, token: int) -> Batch:
   front = {
     name: jnp.pad(values, ((0, 0), (1, 0)))
     for name, values in batch._asdict().items()
-    if values.ndim == 2
+    if values is not None and values.ndim == 2
   }
   batch = batch._replace(**front)
   return batch._replace(tokens=batch.tokens.at[:, 0].set(token))

@@ -178,6 +178,12 @@ def test_every_connective_is_found_and_named_once(language):
     assert len(ids) == len(word.encode())
 
 
+def test_marks_need_no_boundary():
+  tokenizer = tokenizers_lib.character_tokenizer('0123456789+-*/()')
+  found = marked(tokenizer, compiled(tokenizer, ('+', '-')), '(12+3)-4*5')[2]
+  assert ''.join(np.where(found, 'x', '.')) == '...x..x...'
+
+
 def test_user_errors_are_told_in_a_sentence():
   with pytest.raises(ValueError, match='config.lexicon.languages.* de, fr, es, zh'):
     connectives(('en', 'klingon'))

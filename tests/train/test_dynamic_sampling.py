@@ -36,7 +36,7 @@ class Reader:
 def rollouts(right, rounds):
   keys = []
 
-  def generate(params, prompts, valid, key):
+  def generate(params, prompts, valid, key, heat):
     keys.append(jax.random.key_data(key).tolist())
     rows = len(prompts) * G
     zeros = np.zeros((rows, 1), np.float32)
@@ -56,7 +56,9 @@ def rollouts(right, rounds):
   return made, keys
 
 
-STATE = types.SimpleNamespace(params=None, key=jax.random.key(0))
+STATE = types.SimpleNamespace(
+  params=None, key=jax.random.key(0), sampler=types.SimpleNamespace(value=1.0)
+)
 RIGHT = [0, 4, 2, 1, 0, 4, 3, 4, 0, 4, 2, 0]
 
 

@@ -8,8 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import shrunk
 
+from configs import methods
 from maxent_lm import build
 from maxent_lm.lm import partition
 from maxent_lm.lm.tokenizer import byte_tokenizer
@@ -186,8 +187,8 @@ def countdown_pairs():
 
 def test_a_run_from_a_file_learns_its_preferences(tmp_path):
   path = write(tmp_path / 'pairs.jsonl', countdown_pairs())
-  config = tiny_config(
-    'dpo', steps=12, offline__path=path, batch__prompts=8, optimizer__learning_rate=1e-2
+  config = shrunk(
+    methods.get_config('dpo'), steps=12, offline__path=path, batch__prompts=8, optimizer__learning_rate=1e-2
   )
   build.offline_run(config, tmp_path / 'run').train()
   rows = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
@@ -198,7 +199,9 @@ def test_a_run_from_a_file_learns_its_preferences(tmp_path):
 
 
 def test_own_samples_become_a_file(tmp_path):
-  config = tiny_config('dpo', steps=1, batch__group_size=4, sampling__top_k=3)
+  config = shrunk(
+    methods.get_config('dpo'), steps=1, batch__group_size=4, sampling__top_k=3
+  )
   build.rollout_run(config, tmp_path / 'run').train()
   rows = list(build.sampled_rows(config, tmp_path / 'run', batches=3))
   again = list(build.sampled_rows(config, tmp_path / 'run', batches=3))
@@ -223,7 +226,7 @@ def test_own_samples_become_a_file(tmp_path):
 )
 def test_wrong_values_are_told_before_anything_is_written(changes, sentence, tmp_path):
   path = write(tmp_path / 'pairs.jsonl', countdown_pairs())
-  config = tiny_config('dpo', offline__path=path)
+  config = shrunk(methods.get_config('dpo'), offline__path=path)
   config.update_from_flattened_dict(changes)
   with pytest.raises(ValueError, match=sentence):
     build.offline_run(config, tmp_path / 'run')
@@ -231,5 +234,5 @@ def test_wrong_values_are_told_before_anything_is_written(changes, sentence, tmp
 
 
 def test_less_entropy_than_dpo_is_a_negative_alpha(tmp_path):
-  config = tiny_config('hdpo', steps=1, temperature__alpha=-0.02)
+  config = shrunk(methods.get_config('hdpo'), steps=1, temperature__alpha=-0.02)
   build.rollout_run(config, tmp_path / 'run').checkpointer.close()
