@@ -25,7 +25,7 @@ from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.soft import exact
-from maxent_lm.types import Scores, Temperature, Views
+from maxent_lm.types import Temperature, Views
 
 TOLERANCE = 1e-8
 TINY = LMConfig(

@@ -188,7 +188,11 @@ def countdown_pairs():
 def test_a_run_from_a_file_learns_its_preferences(tmp_path):
   path = write(tmp_path / 'pairs.jsonl', countdown_pairs())
   config = shrunk(
-    methods.get_config('dpo'), steps=12, offline__path=path, batch__prompts=8, optimizer__learning_rate=1e-2
+    methods.get_config('dpo'),
+    steps=12,
+    offline__path=path,
+    batch__prompts=8,
+    optimizer__learning_rate=1e-2,
   )
   build.offline_run(config, tmp_path / 'run').train()
   rows = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
@@ -199,9 +203,7 @@ def test_a_run_from_a_file_learns_its_preferences(tmp_path):
 
 
 def test_own_samples_become_a_file(tmp_path):
-  config = shrunk(
-    methods.get_config('dpo'), steps=1, batch__group_size=4, sampling__top_k=3
-  )
+  config = shrunk(methods.get_config('dpo'), steps=1, batch__group_size=4, sampling__top_k=3)
   build.rollout_run(config, tmp_path / 'run').train()
   rows = list(build.sampled_rows(config, tmp_path / 'run', batches=3))
   again = list(build.sampled_rows(config, tmp_path / 'run', batches=3))
