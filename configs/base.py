@@ -7,6 +7,8 @@ arguments: the function's signature is the schema.
 import ml_collections
 from ml_collections import config_dict
 
+from configs import sections
+
 NO_CLIP = 1e9  # a bound that nothing reaches
 
 
@@ -174,8 +176,8 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.bapo = ml_collections.ConfigDict(
     {  # bounds are ratios: `low` rises to `low_max`, then `high` to `high_max`
-      **{'low': 0.6, 'low_max': 0.8, 'low_step': 0.05},
-      **{'high': 1.2, 'high_max': 2.0, 'high_step': 0.05},
+      **{'low': 0.6, 'low_max': 0.9, 'low_step': 0.05},
+      **{'high': 1.2, 'high_max': 3.0, 'high_step': 0.05},
       'target': 1.0,  # sum of gains / sum of losses
       'clip_dual': 3.0,
       'kl': 'k3',
@@ -252,7 +254,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.returns = ml_collections.ConfigDict({'discount': 1.0})
   config.batch_whitened = ml_collections.ConfigDict({'eps': 1e-8})
   config.opo = ml_collections.ConfigDict()
-  config.gpg = ml_collections.ConfigDict()
+  config.gpg = ml_collections.ConfigDict({'count': 'mixed'})  # mixed | rewarded (verl)
   config.pass_at_k_max = ml_collections.ConfigDict({'scale': 'std', 'eps': 1e-6})  # none | std
   config.pass_at_k = ml_collections.ConfigDict({'k': 4, 'threshold': 1.0})
   config.positive_negative = ml_collections.ConfigDict(
@@ -261,6 +263,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.quantile_baseline = ml_collections.ConfigDict({'quantile': 0.4, 'eps': 1e-6, 'ddof': 1})
   # Advantages shaped by entropy, after one of those above.
   config.entropy_bonus_advantage = ml_collections.ConfigDict({'strength': 0.4, 'kappa': 2.0})
+  config.disagreement_advantage = ml_collections.ConfigDict({'strength': 0.5, 'kappa': 3.0})
   config.edge = ml_collections.ConfigDict({'floor': 1e-3})  # nats
   config.gtpo = ml_collections.ConfigDict({'highest': 0.7, 'strength': 0.1})
   config.ucas = ml_collections.ConfigDict(
@@ -275,8 +278,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.semantic_entropy_band = ml_collections.ConfigDict({'low': 0.1, 'high': 2.0})
   config.bonus = 'entropy'  # entropy | measure: what alpha weighs in a policy gradient
   # Token importance (shaping/importance.py); two may stand in one run.
-  config.importance = _importance()
-  config.importance_2 = _importance()
+  config.importance = sections.importance()
+  config.importance_2 = sections.importance()
   config.saliency = 'none'  # none | attention | gradient: for the estimate of that name
   config.lexicon = ml_collections.ConfigDict(
     {
@@ -305,7 +308,7 @@ def get_config() -> ml_collections.ConfigDict:
     }
   )
   # Networks of intrinsic motivation, trained with critic.learning_rate; the transforms
-  # novelty_bonus and disagreement_bonus read them.
+  # novelty_bonus, disagreement_bonus and disagreement_advantage read them.
   config.curiosity = ml_collections.ConfigDict(
     {
       'kind': 'none',  # none | rnd | ensemble
@@ -340,10 +343,10 @@ def get_config() -> ml_collections.ConfigDict:
       'sampler_control': 'fixed',
     }
   )
-  config.alpha = _control()
-  config.beta = _control()
-  config.sampler = _control(low=0.5, high=1.5)
-  config.guards = _guards()
+  config.alpha = sections.control()
+  config.beta = sections.control()
+  config.sampler = sections.control(low=0.5, high=1.5)
+  config.guards = sections.guards()
 
   # --- Optimiser: AdamW ------------------------------------------------------------------------
   config.optimizer = ml_collections.ConfigDict(
@@ -373,128 +376,3 @@ def get_config() -> ml_collections.ConfigDict:
   config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
   config.samples_every = 10  # steps between responses written to samples.jsonl
   return config
-
-
-def _importance() -> ml_collections.ConfigDict:
-  """A number for every token, what it selects, and what the selection acts on."""
-  return ml_collections.ConfigDict(
-    {
-      # entropy | measure | surprisal | covariance | entropy_change | advantage | excess_loss |
-      # saliency | lexicon
-      'estimate': 'entropy',
-      'select': 'top_share',  # one of the sections from here to `inverse`
-      'as_is': {},
-      'top_share': {'share': 0.2},
-      'quantile': {'q': 0.8},
-      'band': {'low': 1.0, 'high': 5.0},
-      'random_in_band': {'low': 1.0, 'high': 5.0, 'share': 2e-4, 'seed': 0},
-      'linear': {},
-      'exponential': {'floor': 0.8, 'least': 0.02},
-      'decay': {'rate': 1.0, 'floor': 0.0},
-      'z_score': {'rate': 1.0},
-      'inverse': {},
-      'scope': 'batch',  # row | group | batch: with whom a token competes
-      'denominator': 'all',  # all | selected: what the loss is divided by
-      # (factor where the weight is 0, where it is 1); (1, 1) leaves a site alone.
-      'sites': {
-        'loss': (0.0, 1.0),
-        'advantage': (1.0, 1.0),
-        'alpha': (1.0, 1.0),
-        'beta': (1.0, 1.0),
-        'kappa': (1.0, 1.0),
-        'clip': (1.0, 1.0),
-      },
-    }
-  )
-
-
-def _control(low: float = 1e-3, high: float = 10.0) -> ml_collections.ConfigDict:
-  """What each kind of controller needs beside its initial value.
-
-  `observe` names a number of the step's metrics, `direction` says what a larger coefficient does
-  to it (hold_up | hold_down), and the value never leaves `low` to `high`.
-  """
-  bounds = {'low': low, 'high': high}
-  entropy = {'observe': 'entropy', 'target': 0.5}  # nats per token
-  up = {**entropy, 'direction': 'hold_up'}
-  return ml_collections.ConfigDict(
-    {
-      'average': 0.0,  # decay of a moving average of what is observed; 0 is the newest alone
-      'schedule': {
-        'name': 'cosine_decay_schedule',
-        'arguments': {'decay_steps': 100, 'alpha': 0.1},
-      },  # any schedule of optax
-      'stages': {'boundaries': (), 'values': ()},  # values[i] from step boundaries[i] on
-      'target_entropy': {'target': 0.5, 'learning_rate': 0.05, **bounds},  # nats per token
-      'target_kl': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # nats per response
-      'target_kl_per_prompt': {'target': 1.0, 'learning_rate': 0.05, **bounds},  # at most log 1/p
-      'dual': {**up, 'learning_rate': 0.05, **bounds},
-      'raw_dual': {**up, 'learning_rate': 1e-3, **bounds},
-      # gate, where the coefficient is in force: none (always) | below | at_or_below (the target)
-      'step': {**up, 'delta': 1e-4, 'gate': 'none', **bounds},
-      'band': {
-        'observe': 'entropy',
-        'lower': 0.1,
-        'upper': 0.5,
-        'learning_rate': 1e-3,
-        'warmup': 0,
-        **bounds,
-      },
-      'pi': {**up, 'proportional': 0.01, 'integral': 1e-3, **bounds},
-      'adaptive_kl': {
-        'observe': 'kl',
-        'target': 1.0,
-        'clip': 0.2,
-        'samples': 256,  # of one step
-        'horizon': 10_000,  # in samples
-        **bounds,
-      },
-      'raise_when_stuck': {
-        'observe': 'reward',
-        'decay': 0.9,
-        'margin': 1e-3,
-        'patience': 20,
-        'factor': 1.5,
-        'relax': 0.9,  # what is left of the raise after an improvement
-        'high': high,
-      },
-      'hysteresis': {'observe': 'entropy', 'lower': 0.1, 'upper': 0.5, 'on': 1.0, 'off': 1.0},
-      'bang_bang': {**entropy, 'cold': 1.0, 'hot': 1.2},
-      'log_ratio': {**entropy, 'vocabulary': 32_000, **bounds},
-      'log_ratio_to_start': {
-        'observe': 'entropy',
-        'measured': 5,  # updates whose mean entropy is the target
-        'begin': 60,  # the target falls to `final` of it from here on,
-        'length': 40,  # over so many updates
-        'final': 0.9,
-        'vocabulary': 32_000,
-        **bounds,
-      },
-    }
-  )
-
-
-def _guards() -> ml_collections.ConfigDict:
-  """Alarms on the metrics, and what to do when one rings (train/guards.py).
-
-  An alarm rings while `observe` has been below `low`, above `high` or above `factor` times its
-  first value for `steps` steps in a row; unset limits are not looked at.
-  """
-
-  def alarm(observe: str, steps: int, **limits: float) -> dict[str, object]:
-    unset = {name: config_dict.placeholder(float) for name in ('low', 'high', 'factor')}
-    return {'observe': observe, **unset, **limits, 'steps': steps, 'response': 'log'}
-
-  return ml_collections.ConfigDict(
-    {
-      'alarms': ('collapse', 'explosion'),  # those in force
-      # response: log | raise_alpha | stop (after a checkpoint)
-      'collapse': alarm('entropy', 5, low=0.02),
-      'explosion': alarm('entropy', 5, factor=3.0),
-      'confidence': alarm('corr_reward_confidence', 10, low=-0.3),  # sure where it is wrong
-      'mismatch': alarm('off_policy', 3, high=0.05),  # sampler and trainer disagree
-      'length': alarm('length', 5, factor=3.0),
-      # alpha times `factor`, up to `high`, at most once in `every` steps
-      'raise_alpha': {'factor': 1.5, 'high': 1.0, 'every': 10},
-    }
-  )

@@ -25,18 +25,34 @@ METHODS: dict[str, Method] = {
   **preference.METHODS,
 }
 
-# The conventions of other projects, for numbers that are to be compared with theirs: scope and
-# denominator of the loss, length normalisation, denominator and epsilon of the advantages' scale.
-PARITY: dict[str, dict[str, object]] = {
+# Other projects' conventions for methods that they have too, for numbers that are to be compared
+# with theirs: scope and denominator of the loss, length normalisation, and what is added to the
+# standard deviation of the advantages, over n - ddof. What is not named is as above.
+PARITY: dict[str, dict[str, dict[str, object]]] = {
   'verl': {
-    **{'group_normalised.eps': 1e-6, 'group_normalised.ddof': 1, 'reduction': 'token_mean'},
-    'grpo.clip_dual': 3.0,
+    'grpo': {
+      **{'group_normalised.eps': 1e-6, 'group_normalised.ddof': 1, 'reduction': 'token_mean'},
+      'grpo.clip_dual': 3.0,
+    },
+    'dr_grpo': {'grpo.clip_dual': 3.0},
+    'dapo': {'group_normalised.eps': 1e-6},
+    'gspo': {'group_normalised.eps': 1e-6},  # whatever reduction is asked for
+    'rloo': {'reduction': 'token_mean'},
+    'gpg': {'gpg.count': 'rewarded'},
+    'kl_cov': {'group_normalised.eps': 1e-6, 'kl_cov.share': 2e-4},
   },
   'trl': {
-    **{'group_normalised.eps': 1e-4, 'group_normalised.ddof': 1, 'reduction': 'token_mean'},
+    'grpo': {
+      **{'group_normalised.eps': 1e-4, 'group_normalised.ddof': 1, 'reduction': 'token_mean'},
+      'temperature.beta': 0.0,
+    },
+    'ipo': {'dpo.length': 'mean'},
   },
   'halos': {
-    **{'group_normalised.eps': 1e-2, 'group_normalised.ddof': 0, 'reduction': 'sequence_mean'},
+    'grpo': {
+      **{'group_normalised.eps': 1e-2, 'group_normalised.ddof': 0, 'reduction': 'sequence_mean'},
+    },
+    'ipo': {'dpo.length': 'mean'},
   },
 }
 
@@ -46,9 +62,11 @@ def get_config(arg: str = 'grpo') -> ml_collections.ConfigDict:
   name, _, project = arg.partition(',')
   if name not in METHODS:
     raise ValueError(f'configs/methods.py:{name} is unknown; choose one of {", ".join(METHODS)}')
-  if project and project not in PARITY:
+  parity = {each: changes[name] for each, changes in PARITY.items() if name in changes}
+  if project and project not in parity:
     raise ValueError(
-      f'configs/methods.py:{arg}: unknown project {project!r}; choose one of {", ".join(PARITY)}'
+      f'configs/methods.py:{arg}: no conventions of {project!r} are known for {name}; choose one '
+      f'of {", ".join(parity) or "none"}'
     )
   config = countdown.get_config('grpo')
   config.name = f'countdown_{arg}'
@@ -56,5 +74,5 @@ def get_config(arg: str = 'grpo') -> ml_collections.ConfigDict:
   config.steps = 150
   config.batch.prompts = 32
   config.update_from_flattened_dict(dict(METHODS[name].changes))
-  config.update_from_flattened_dict(PARITY.get(project, {}))
+  config.update_from_flattened_dict(parity.get(project, {}))
   return config

@@ -6,53 +6,79 @@ The parts are read from the configs themselves, so the table cannot say what the
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ml_collections
 from absl import app, flags
 
 from maxent_lm import cli
-from maxent_lm.analysis import tables
+from maxent_lm.shaping import IMPORTANCE
 
 MARKDOWN = flags.DEFINE_string('markdown', None, 'Write the table into this file.')
 
-COLUMNS = ('method', 'paper', 'parts', 'config')
+COLUMNS = ('method', 'paper', 'parts', 'not as published', 'parity', 'config')
+NO_CLIP = 1e9  # configs.base.NO_CLIP
 HEAD = """# Methods as compositions of parts
 
 Written by `python experiments/list_methods.py --markdown=docs/methods.md` from the configs. A part
-is named as its function or config key; estimate -> select -> site is one token importance. Each is
-trained with `--config=` and its config; `configs/methods.py:NAME,PROJECT` takes the conventions of
-another project (PARITY there).
+is named as its function or config key, with all of its options; estimate -> select -> site is one
+token importance. What is behind the slash is the reduction: its denominator, and how it treats
+lengths. Each is trained with `--config=` and its config; `configs/methods.py:NAME,PROJECT` takes
+the conventions of another project where its name stands under parity.
 """
 
 
 def parts(config: ml_collections.ConfigDict) -> str:
-  """What a config is made of, in the order of the data."""
-  found = [f'task reward, {config.batch.rounds} rounds' if config.batch.rounds > 1 else '']
+  """What a config is made of, in the order of the data, with every option."""
+  found = [f'{config.batch.rounds} rounds of sampling' if config.batch.rounds > 1 else '']
+  if config.count_novelty.coefficient:
+    found.append(_call('count_novelty', config.count_novelty))
   found += [_transform(config, name) for name in config.transforms]
-  found.append(f'{config.algorithm} / {config.reduction}')
+  found.append(f'{_call(config.algorithm, config[config.algorithm])} / {config.reduction}')
+  found.append('' if config.loss_units == 'reward' else f'in {config.loss_units}')
   found += [_knob(config, knob) for knob in ('alpha', 'beta', 'sampler')]
-  found += [f'{key} {config[key]}' for key in ('measure', 'saliency') if config[key] != 'none']
+  if config.measure != 'none':
+    found.append(_call(f'measure {config.measure}', config.measures[config.measure]))
+  found.append('' if config.bonus == 'entropy' else f'bonus on {config.bonus}')
+  found.append('' if config.saliency == 'none' else f'saliency {config.saliency}')
   found += [
     f'{key} {config[key].kind}' for key in ('critic', 'curiosity') if config[key].kind != 'none'
   ]
-  if config.count_novelty.coefficient:
-    found.append('counts of answers in the reward')
   return '; '.join(part for part in found if part)
+
+
+def _call(name: str, options: Mapping[str, object]) -> str:
+  """A part with its options."""
+  told = ', '.join(f'{key} {_value(value)}' for key, value in options.items())
+  return f'{name}({told})' if told else name
+
+
+def _value(value: object) -> str:
+  if isinstance(value, ml_collections.ConfigDict):
+    return _call('', value)
+  if isinstance(value, tuple):
+    return ' '.join(map(_value, value))
+  if isinstance(value, float):
+    return 'none' if value >= NO_CLIP else f'{value:g}'
+  return str(value)
 
 
 def _transform(config: ml_collections.ConfigDict, name: str) -> str:
   """A transform; of an importance also what it looks at, chooses, and changes."""
-  if not name.startswith('importance'):
-    return name
   section = config[name]
+  if name not in IMPORTANCE:
+    return _call(name, section)
   sites = [
     f'{site} {low:g} to {high:g}'
     for site, (low, high) in section.sites.items()
     if low != 1 or high != 1
   ]
-  select = f'{section.select} ({section.scope}, {section.denominator})'
-  return f'{section.estimate} -> {select} -> {", ".join(sites)}'
+  select = _call(section.select, section[section.select])
+  estimate = section.estimate
+  if estimate == 'lexicon':
+    estimate = _call(estimate, config.lexicon)
+  scope = f'(of the {section.scope}, divided by {section.denominator})'
+  return f'{estimate} -> {select} {scope} -> {", ".join(sites)}'
 
 
 def _knob(config: ml_collections.ConfigDict, knob: str) -> str:
@@ -60,8 +86,7 @@ def _knob(config: ml_collections.ConfigDict, knob: str) -> str:
   start, control = config.temperature[knob], config.temperature[f'{knob}_control']
   if control == 'fixed':
     return '' if start == (knob == 'sampler') else f'{knob} {start:g}'
-  observed = config[knob][control].get('observe', '')
-  return f'{knob} by {control}' + (f' on {observed}' if observed else '')
+  return f'{knob} from {start:g} by {_call(control, config[knob][control])}'
 
 
 def rows() -> list[dict[str, str]]:
@@ -71,8 +96,10 @@ def rows() -> list[dict[str, str]]:
   return [
     {
       'method': name,
-      'paper': method.paper + (f' ({method.differs})' if method.differs else ''),
+      'paper': method.paper,
       'parts': parts(methods.get_config(name)),
+      'not as published': method.differs,
+      'parity': ', '.join(each for each, changes in methods.PARITY.items() if name in changes),
       'config': f'configs/methods.py:{name}',
     }
     for name, method in methods.METHODS.items()
@@ -81,7 +108,8 @@ def rows() -> list[dict[str, str]]:
 
 def main(_: Sequence[str]) -> None:
   """Prints the table, or writes it."""
-  text = tables.markdown(rows(), COLUMNS)
+  lines = [COLUMNS, ['---'] * len(COLUMNS), *([row[name] for name in COLUMNS] for row in rows())]
+  text = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
   if MARKDOWN.value:
     pathlib.Path(MARKDOWN.value).write_text(f'{HEAD}\n{text}\n')
   else:

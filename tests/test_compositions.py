@@ -1,99 +1,114 @@
-"""Mechanisms are orthogonal: random compositions of parts, on random scores that no model made.
+"""Mechanisms are orthogonal: compositions of parts, on random scores that no model made.
 
 A composition is transforms in the order of the data (reward shapers, one advantage, what shapes it,
 token importances, a filter), an objective, a reduction. What must hold whatever they are: finite
-gradients, none outside the mask, jit = no jit, and rows in any order.
+gradients, none outside the mask whatever stands there, jit = no jit, and rows in any order. First
+every part once, in an otherwise plain GRPO; then parts at random.
 """
 
 import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
-from objectives import OBJECTIVES, knobs
+from objectives import OBJECTIVES, POLICY_GRADIENTS, knobs
 from test_invariances import MASK, problem
 
 from configs import base
-from maxent_lm.build.update import make_transform
+from maxent_lm.build.update import make_loss, make_transform
+from maxent_lm.lm.tokenizer import character_tokenizer
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import TRANSFORMS
+from maxent_lm.shaping import ADVANTAGES, FILTERS, REWARDS, SHAPED
+from maxent_lm.shaping.importance import DENOMINATORS, ESTIMATES, SITES
+from maxent_lm.shaping.selectors import SCOPES, SELECTORS
 
-REWARDS = (
-  *('answer_frequency', 'majority_label', 'negative_entropy', 'self_certainty_reward', 'overlong'),
-  *('semantic_bonus', 'count_bonus', 'perplexity_bonus', 'novelty_bonus', 'disagreement_bonus'),
-  *('kl_in_reward', 'entropy_in_reward'),
-)
-ADVANTAGES = (
-  *('group_normalised', 'group_centred', 'leave_one_out', 'returns', 'batch_whitened', 'opo'),
-  *('gpg', 'pass_at_k', 'pass_at_k_max', 'positive_negative', 'quantile_baseline', 'batch_scaled'),
-)
-SHAPERS = ('entropy_bonus_advantage', 'edge', 'gtpo', 'ucas', 'seed_grpo')
-FILTERS = ('mixed_groups', 'positive_rows', 'entropy_band', 'semantic_entropy_band')
-ESTIMATES = (
-  *('entropy', 'measure', 'surprisal', 'covariance', 'entropy_change', 'advantage'),
-  *('excess_loss', 'saliency'),
-)
-SELECTS = (
-  *('top_share', 'quantile', 'band', 'random_in_band', 'linear', 'exponential', 'decay'),
-  *('z_score', 'inverse'),
-)
-SITES = ('loss', 'advantage', 'alpha', 'beta', 'kappa', 'clip')
-ROWS = (*MASK.shape[:1],)
+TOKENIZER = character_tokenizer('0123456789+-')
+# Bands around what the random scores below have.
+BASE = {
+  **{'algorithm': 'grpo', 'transforms': ('group_normalised',), 'reduction': 'token_mean'},
+  **{'measure': 'self_certainty', 'saliency': 'attention', 'drop_truncated.stop': 5},
+  **{'lexicon.languages': (), 'lexicon.words': ('+', '-', '12'), 'gtpo.highest': 1.5},
+  **{
+    'entropy_band.low': 0.2,
+    'entropy_band.high': 1.4,
+    'semantic_entropy_band.high': 0.65,
+  },
+  **{'importance.band.low': 0.3, 'importance.band.high': 1.0, 'importance.top_share.share': 0.4},
+  **{'importance.random_in_band.low': 0.3, 'importance.random_in_band.share': 0.3},
+  **{'overlong.limit': 4, 'overlong.buffer': 2, 'grpo.clip_low': 0.5, 'grpo.clip_high': 1.0},
+  **{f'importance.sites.{name}': (1.0, 1.0) for name in SITES},
+}
+LOSS = {'importance.sites.loss': (0.5, 2.0)}
 
 
 def parts():
   """The problem of test_invariances, with everything that any part looks at."""
   views, batch, temperature = problem(seed=3)
   rng = np.random.default_rng(4)
-  measure, kl, saliency, novelty = jnp.asarray(np.abs(rng.normal(size=(4, *MASK.shape))))
+  outside = np.where(MASK, 0, np.nan)  # nobody may look there
+  measure, kl, saliency, novelty = jnp.asarray(np.abs(rng.normal(size=(4, *MASK.shape))) + outside)
   critic = views.critic._replace(
     novelty=novelty, ensemble=jnp.asarray(rng.normal(size=(*MASK.shape, 3)))
   )
   policy = views.policy._replace(measure=measure)
   views = views._replace(policy=policy, critic=critic, kl=kl, saliency=saliency)
-  reward = jnp.where(jnp.asarray(rng.integers(0, 2, len(MASK)))[:, None] > 0, 1.0, 0.0)
+  reward = jnp.asarray([1.0, 0.0, 0.0, 0.0, 0.0, 1.0])[:, None]
   last = jnp.cumsum(batch.mask[:, ::-1], axis=1)[:, ::-1] == 1
-  cluster = jnp.asarray([0, 1, 0, 0, -1, 0], jnp.int32)
-  batch = batch._replace(reward=jnp.where(batch.mask & last, reward, 0), cluster=cluster)
-  return views, batch, temperature
+  return (
+    views,
+    batch._replace(
+      tokens=jnp.asarray(rng.integers(0, len(TOKENIZER), MASK.shape), jnp.int32),
+      logp=batch.logp + outside,
+      advantage=batch.advantage + outside,
+      reward=jnp.where(batch.mask & last, reward, 0) + outside,
+      group=jnp.asarray([0, 0, 0, 3, 3, 5], jnp.int32),
+      cluster=jnp.asarray([0, 1, 0, 0, -1, 2], jnp.int32),
+    ),
+    temperature,
+  )
 
 
-@st.composite
-def importances(draw):
-  names = draw(st.lists(st.sampled_from(SITES), min_size=1, max_size=2, unique=True))
-  number = st.sampled_from([0.25, 0.5, 1.0, 2.0])
-  return {
-    'importance.estimate': draw(st.sampled_from(ESTIMATES)),
-    'importance.select': draw(st.sampled_from(SELECTS)),
-    'importance.scope': draw(st.sampled_from(['row', 'group', 'batch'])),
-    'importance.denominator': draw(st.sampled_from(['all', 'selected'])),
-    **{f'importance.sites.{name}': (draw(number), draw(number)) for name in names},
+def cases():
+  """Every part once: name -> changes of the config."""
+  advantage = ('group_normalised',)
+  chains = {
+    **{name: (name, *advantage) for name in REWARDS},
+    **{name: (name,) for name in ADVANTAGES},
+    **{name: (*advantage, name) for name in (*SHAPED, *FILTERS)},
   }
+  weighted = {'transforms': (*advantage, 'importance')}
+  found = {name: {'transforms': chain} for name, chain in chains.items()}
+  for name in ESTIMATES:
+    found[f'estimate {name}'] = {**weighted, **LOSS, 'importance.estimate': name}
+  for key, names in (('select', SELECTORS), ('scope', SCOPES), ('denominator', DENOMINATORS)):
+    for name in names:
+      found[f'{key} {name}'] = {**weighted, **LOSS, f'importance.{key}': name}
+  for name in SITES:
+    found[f'site {name}'] = {**weighted, f'importance.sites.{name}': (0.5, 2.0)}
+  for name in POLICY_GRADIENTS:
+    chain = ('importance',) if name == 'ppo' else weighted['transforms']
+    found[name] = {**weighted, **LOSS, 'algorithm': name, 'transforms': chain}
+  for kl in ('k1', 'k2', 'exact'):
+    found[f'kl {kl}'] = {'grpo.kl': kl}
+  found['kl in reward, exact'] = {
+    **{'transforms': ('kl_in_reward', *advantage), 'kl_in_reward.kl': 'exact'}
+  }
+  found['bonus on the measure'] = {'bonus': 'measure'}
+  return found
 
 
-@st.composite
-def compositions(draw):
-  """(names of transforms, changes of the importance, objective, reduction)."""
-  names = draw(st.lists(st.sampled_from(REWARDS), max_size=2, unique=True))
-  names.append(draw(st.sampled_from(ADVANTAGES)))
-  names += draw(st.lists(st.sampled_from(SHAPERS), max_size=1))
-  changes = draw(importances())
-  names += draw(st.sampled_from([[], ['importance']]))
-  names += draw(st.lists(st.sampled_from(FILTERS), max_size=1))
-  loss = draw(st.sampled_from([name for name in OBJECTIVES if name != 'vespo']))
-  return tuple(names), changes, loss, draw(st.sampled_from(sorted(REDUCTIONS)))
+CASES = cases()
 
 
-def make(names, changes):
+def make(changes):
   config = base.get_config()
-  config.measure = 'self_certainty'
-  config.saliency = 'attention'
-  config.update_from_flattened_dict(changes)
-  config.transforms = names
-  return make_transform(config, None)
+  config.update_from_flattened_dict(BASE | changes)
+  return config
 
 
 def outcome(composed, parts, *, jit):
+  """The gradient in policy and critic, and the mask that is left."""
   transform, loss, reduction = composed
   views, batch, temperature = parts
 
@@ -111,33 +126,81 @@ def outcome(composed, parts, *, jit):
   return (jax.jit(gradient) if jit else gradient)((views.policy, views.critic))
 
 
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
-@hypothesis.given(compositions())
-def test_any_composition_keeps_the_laws(drawn):
-  names, changes, loss, reduction = drawn
-  with jax.enable_x64(True):
-    composed = make(names, changes), OBJECTIVES[loss], REDUCTIONS[reduction]
-    given = parts()
-    gradient, mask = outcome(composed, given, jit=True)
-    leaves = jax.tree.leaves(gradient)
-    assert all(np.isfinite(leaf).all() for leaf in leaves)
-    policy = gradient[0]
-    for leaf in (policy.logp, policy.logit):
-      assert not np.asarray(leaf)[~np.asarray(mask)].any()
-    assert not np.asarray(mask & ~given[1].mask).any()
-    plain, _ = outcome(composed, given, jit=False)
-    close(plain, gradient)
-    order = np.random.default_rng(0).permutation(len(MASK))
-    moved, _ = outcome(composed, jax.tree.map(lambda x: x[order], given), jit=False)
-    close(moved, jax.tree.map(lambda x: x[order], gradient))
+def check(composed):
+  """The laws; the gradient in the policy."""
+  given = parts()
+  gradient, mask = outcome(composed, given, jit=True)
+  mask = np.asarray(mask)
+  assert not (mask & ~MASK).any()
+  for leaf in jax.tree.leaves(gradient):
+    assert np.isfinite(leaf).all()
+  policy = gradient[0]
+  for leaf in (policy.logp, policy.logit, policy.entropy, policy.measure):
+    assert not np.asarray(leaf)[~mask].any()
+  plain, _ = outcome(composed, given, jit=False)
+  close(plain, gradient)
+  order = np.random.default_rng(0).permutation(len(MASK))
+  moved, _ = outcome(composed, jax.tree.map(lambda x: x[order], given), jit=True)
+  close(moved, jax.tree.map(lambda x: x[order], gradient))
+  return policy
 
 
 def close(a, b):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-9), a, b)
 
 
-def test_every_transform_takes_part():
-  assert {*REWARDS, *ADVANTAGES, *SHAPERS, *FILTERS, 'importance'} >= set(TRANSFORMS) - {
-    'importance_2',  # the same function
-    'drop_truncated',  # needs the id of EOS
+@pytest.fixture(scope='module')
+def plain():
+  """The gradient of GRPO without any of the parts."""
+  with jax.enable_x64(True):
+    return check(build(make({})))
+
+
+def build(config):
+  """(transform, loss, reduction)."""
+  return make_transform(config, TOKENIZER), make_loss(config), REDUCTIONS[config.reduction]
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_every_part_keeps_the_laws_and_changes_something(name, plain):
+  with jax.enable_x64(True):
+    policy = check(build(make(CASES[name])))
+  ours, theirs = ([np.asarray(leaf) for leaf in jax.tree.leaves(each)] for each in (policy, plain))
+  assert any(leaf.any() for leaf in ours)
+  same = all(np.allclose(a, b, rtol=1e-9) for a, b in zip(ours, theirs, strict=True))
+  assert same == (name == 'group_normalised')
+
+
+@st.composite
+def importances(draw):
+  names = draw(st.lists(st.sampled_from(sorted(SITES)), min_size=1, max_size=2, unique=True))
+  number = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+  return {
+    'importance.estimate': draw(st.sampled_from(sorted(ESTIMATES))),
+    'importance.select': draw(st.sampled_from(sorted(SELECTORS))),
+    'importance.scope': draw(st.sampled_from(sorted(SCOPES))),
+    'importance.denominator': draw(st.sampled_from(sorted(DENOMINATORS))),
+    **{f'importance.sites.{name}': (draw(number), draw(number)) for name in names},
   }
+
+
+@st.composite
+def compositions(draw):
+  """(changes of the config, objective, reduction)."""
+  names = draw(st.lists(st.sampled_from(sorted(REWARDS)), max_size=2, unique=True))
+  names.append(draw(st.sampled_from(sorted(ADVANTAGES))))
+  names += draw(st.lists(st.sampled_from(sorted(SHAPED)), max_size=1))
+  names += draw(st.sampled_from([['importance'], []]))
+  names += draw(st.lists(st.sampled_from(sorted(FILTERS)), max_size=1))
+  loss = draw(st.sampled_from(sorted(OBJECTIVES)))
+  changes = {**draw(importances()), 'transforms': tuple(names)}
+  return changes, loss, draw(st.sampled_from(sorted(REDUCTIONS)))
+
+
+@hypothesis.settings(max_examples=30, deadline=None, derandomize=True)
+@hypothesis.given(compositions())
+def test_any_composition_keeps_the_laws(drawn):
+  changes, loss, reduction = drawn
+  with jax.enable_x64(True):
+    transform, _, _ = build(make(changes))
+    check((transform, OBJECTIVES[loss], REDUCTIONS[reduction]))

@@ -14,7 +14,6 @@ from tiny_runs import tiny_config
 from configs import base, countdown, gsm8k, stories
 from maxent_lm import build, cli, shaping
 from maxent_lm.algorithms import LOSSES
-from maxent_lm.build.importance import IMPORTANCE
 from maxent_lm.lm import pretrained
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -301,7 +300,7 @@ def test_sections_are_the_keyword_arguments(table):
   """Every objective and transform has a section of its name, with its options and no others."""
   config = base.get_config()
   for name, function in table.items():
-    if name in IMPORTANCE:  # their sections hold names of parts
+    if name in shaping.IMPORTANCE:  # their sections hold names of parts
       continue
     kinds = inspect.signature(function).parameters.values()
     options = {each.name for each in kinds if each.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -17,6 +18,7 @@ from maxent_lm.evaluate import (
   semantic_entropies,
   summary,
 )
+from maxent_lm.soft import semantic
 from maxent_lm.tasks.base import Problem
 
 PUBLISHED = pathlib.Path(__file__).parent / 'reference' / 'pass_at_k.json'
@@ -197,6 +199,19 @@ def test_semantic_entropies_do_not_know_names_or_order():
     two = semantic_entropies([f'name {n}' for n in number[order]], logp[order])
     assert one['semantic_entropy'] == two['semantic_entropy']
     assert one['semantic_entropy_rao'] == pytest.approx(two['semantic_entropy_rao'], abs=1e-12)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_semantic_entropies_are_those_of_a_batch(seed):
+  """What is measured at evaluation, in float64 and without a device, is what training measures."""
+  rng = np.random.default_rng(seed)
+  number, logp = rng.integers(-1, 4, 12), rng.normal(size=12)
+  found = semantic_entropies([None if n < 0 else str(n) for n in number], logp)
+  with jax.enable_x64(True):
+    classes = semantic.classes(number, np.zeros(12, int), np.ones(12, bool), missing='own')
+    same = (semantic.discrete, semantic.miller_madow, functools.partial(semantic.rao, logp=logp))
+    for ours, theirs in zip(found.values(), same, strict=True):
+      np.testing.assert_allclose(ours, theirs(classes)[0], rtol=1e-12)
 
 
 def test_the_miller_madow_term_takes_bias_away():

@@ -5,6 +5,7 @@ own update.
 """
 
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 from tiny_runs import shrunk
 
 from configs import countdown, methods
+from experiments import list_methods
 from maxent_lm import build
 from maxent_lm.build import run as build_run
+from maxent_lm.build.update import make_transform
+from maxent_lm.types import Batch
 
 SMALL = {'batch__group_size': 8, 'batch__max_new_tokens': 6, 'steps': 3}
 EASED = {'gtpo': {'gtpo__highest': 3.0}}  # the warm start is brief, its entropies are high
@@ -62,13 +66,48 @@ def test_every_method_takes_three_steps(name, warm_start, one_sampler, tmp_path)
   run.checkpointer.close()
 
 
-@pytest.mark.parametrize('project', methods.PARITY)
+# The advantages of the group (1, 0, 0, 1) in the original code.
+CONVENTIONS = {'verl': 0.866024, 'trl': 0.865875, 'halos': 0.980392}
+
+
+@pytest.mark.parametrize('project', CONVENTIONS)
 def test_projects_conventions_are_configs(project):
   config = methods.get_config(f'grpo,{project}')
-  assert config.group_normalised.eps == methods.PARITY[project]['group_normalised.eps']
+  column = np.array([[1.0], [0.0], [0.0], [1.0]], np.float32)
+  zero, group = np.zeros((4, 1), np.float32), np.zeros(4, np.int32)
+  batch = Batch(zero, column >= 0, zero, column, zero, zero, group, group, group > 0)
+  found = make_transform(config, None)(jax.tree.map(jax.numpy.asarray, batch), None).advantage
+  np.testing.assert_allclose(
+    found[:, 0], CONVENTIONS[project] * np.array([1, -1, -1, 1]), atol=2e-6
+  )
 
 
-@pytest.mark.parametrize('arg', ['nothing', 'grpo,nobody'])
+@pytest.mark.parametrize(
+  'arg', [f'{name},{each}' for each, known in methods.PARITY.items() for name in known]
+)
+def test_conventions_change_what_a_method_does_not_say_itself(arg):
+  name, project = arg.split(',')
+  config = methods.get_config(arg).to_dict()
+  assert config['name'] == f'countdown_{arg}'
+  changed = methods.PARITY[project][name]
+  rest = {key for key in methods.METHODS[name].changes if key not in changed}
+  plain = methods.get_config(name)
+  for key in rest:
+    value = functools.reduce(lambda tree, part: tree[part], key.split('.'), config)
+    assert value == functools.reduce(lambda tree, part: tree[part], key.split('.'), plain.to_dict())
+
+
+def test_rows_of_the_table_tell_methods_apart():
+  rows = list_methods.rows()
+  assert [row['method'] for row in rows] == list(methods.METHODS)
+  told = [row['parts'] for row in rows]
+  assert len(set(told)) == len(told)
+  table = pathlib.Path('docs/methods.md').read_text()
+  for row in rows:
+    assert f'| {row["method"]} | {row["paper"]} | {row["parts"]} |' in table, row['method']
+
+
+@pytest.mark.parametrize('arg', ['nothing', 'grpo,nobody', 'dr_grpo,halos'])
 def test_unknown_methods_and_projects_are_told(arg):
   with pytest.raises(ValueError, match='choose one of'):
     methods.get_config(arg)

@@ -9,7 +9,8 @@ METHODS: dict[str, Method] = {
   ),
   'ttrl': Method(
     'Zuo et al. 2025',
-    {'transforms': ('majority_label', 'group_normalised')},
+    {'transforms': ('majority_label', 'group_normalised')}
+    | {'majority_label.missing': 'shared', 'majority_label.ties': 'first'},
     'votes and trains on the same samples',
   ),
   'rent': Method(
@@ -23,7 +24,8 @@ METHODS: dict[str, Method] = {
   'seed_grpo': Method(
     'Chen et al. 2025',
     {'transforms': ('group_normalised', 'seed_grpo')},
-    'no code was published',
+    'the discrete entropy, not weighed by likelihood; no code was published, and the form and the '
+    'strength of the discount were not compared',
   ),
   'semantic_bonus': Method(
     'this project: surprise of the own class as a bonus',
@@ -36,11 +38,15 @@ METHODS: dict[str, Method] = {
   'edge_grpo': Method(
     'Zhang et al. 2025',
     {'transforms': ('group_normalised', 'edge')},
-    'means over the response, not over padding',
+    'means over the response, not over padding; without guided error correction',
   ),
   'ucas': Method(
     'Xie et al. 2025, UCAS',
     {'transforms': ('group_normalised', 'ucas'), 'measure': 'self_certainty'},
   ),
-  'gtpo': Method('Simoni et al. 2025', {'transforms': ('group_normalised', 'gtpo')}),
+  'gtpo': Method(
+    'Simoni et al. 2025',
+    {'transforms': ('group_normalised', 'gtpo'), 'reduction': 'sequence_mean'},
+    'without its weights on tokens that right and wrong responses share',
+  ),
 }

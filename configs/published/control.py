@@ -43,14 +43,18 @@ METHODS: dict[str, Method] = {
     | {'measure': 'clamped', 'bonus': 'measure'},
   ),
   'siren': Method(
-    'SIREN, Linn3a/siren',
+    'Jiang et al. 2025, SIREN',
     {
       **_alpha('pi', 0.0, observe='measure', target=0.35, proportional=0.01, integral=0.0),
-      **{'alpha.pi.low': 0.0, 'measure': 'inner_nucleus', 'bonus': 'measure', **IMPORTANT},
-      **weighted('quantile', (0.0, 1.0), at='alpha', estimate='measure'),
-      **{'importance.quantile.q': 0.8, 'importance.scope': 'row'},
+      **{'alpha.pi.low': 0.0, 'measure': 'inner_nucleus', 'bonus': 'measure'},
+      # A fifth of the tokens is chosen: 5 makes a mean over them of a mean over all.
+      **weighted('above_quantile', (0.0, 5.0), at='alpha', estimate='measure'),
+      **{'importance.above_quantile.q': 0.8, 'importance.scope': 'row'},
+      **{'transforms': ('group_centred', 'importance'), 'reduction': 'constant_length'},
+      **{'grpo.clip_low': 0.28, 'grpo.clip_high': 0.28},
     },
-    'the squared distance to the anchor as a proportional controller of alpha, >= 0',
+    'the squared distance to the anchor as a proportional controller of alpha, >= 0, which looks '
+    'at the mean over all tokens',
   ),
   'raise_when_stuck': Method(
     'this project: alpha rises while the reward stands still',
@@ -64,7 +68,7 @@ METHODS: dict[str, Method] = {
     'Liao et al. 2025, E3-RL4LLMs',
     {'temperature.sampler_control': 'log_ratio_to_start'}
     | {'sampler.log_ratio_to_start.vocabulary': 23},
-    'bounded temperature',
+    'bounded temperature; without giving hard problems more samples',
   ),
   'aepo': Method(
     'AEPO, arbitrary entropy policy optimisation',
@@ -72,7 +76,8 @@ METHODS: dict[str, Method] = {
       **{'temperature.sampler_control': 'bang_bang', 'sampler.bang_bang.target': 0.35},
       **{'sampler.bang_bang.hot': 1.2, 'sampler.bang_bang.cold': 0.8},
     },
-    'all samples, not a quarter of the prompts, are drawn at the switched temperature',
+    'only its switch of the temperature, for all samples; without the second batch, of which '
+    'right responses are imitated, and with ratios to the heated policy',
   ),
   'top_entropy_tokens': Method(
     'Wang et al. 2025, Beyond the 80/20 rule',
@@ -100,14 +105,16 @@ METHODS: dict[str, Method] = {
     'Wang et al. 2025, Archer',
     {
       **{**IMPORTANT, 'temperature.beta': 0.001, 'importance.scope': 'row'},
-      **{**weighted('quantile', (1.0, 2.5), at='clip'), 'importance.quantile.q': 0.8},
+      **{**weighted('above_quantile', (1.0, 2.5), at='clip'), 'importance.above_quantile.q': 0.8},
       'importance.sites.beta': (1.0, 0.0),
     },
+    'the KL of the low tokens is divided by the number of all tokens',
   ),
   'steer': Method(
     'Hao et al. 2025, STEER',
     {
       **{**IMPORTANT, **weighted('linear', (1.2, 0.8), estimate='entropy_change')},
+      **{**CLIP_HIGHER, 'grpo.clip_dual': 10.0},
     },
   ),
   'connectives': Method(

@@ -6,15 +6,19 @@ METHODS: dict[str, Method] = {
   'perplexity_bonus': Method(
     'Dai et al. 2025, CDE, the actor',
     {'transforms': ('perplexity_bonus', 'group_normalised')},
-    'no code was published',
+    'the weight does not decay; no code was published',
   ),
   'cde': Method(
     'Dai et al. 2025, CDE, actor and critics',
     {
-      'transforms': ('perplexity_bonus', 'disagreement_bonus', 'group_normalised'),
+      'transforms': ('perplexity_bonus', 'group_normalised', 'disagreement_advantage'),
       'curiosity.kind': 'ensemble',
     },
-    'no code was published',
+    "GRPO's advantages, not PPO's; the weights do not decay; no code was published",
+  ),
+  'disagreement': Method(
+    'Pathak et al. 2019, with value heads for dynamics',
+    {'transforms': ('disagreement_bonus', 'group_normalised'), 'curiosity.kind': 'ensemble'},
   ),
   'rnd': Method(
     'Burda et al. 2019',

@@ -10,7 +10,8 @@ class Method(NamedTuple):
   Attributes:
     paper: where it was published.
     changes: config keys, on top of those of configs/methods.py.
-    differs: what is not as published, in a few words; '' for nothing known.
+    differs: what is not as published, in a few words; '' for nothing known. Not counted: targets,
+      boxes and start values of controllers, and lengths, which are Countdown's; the optimiser.
   """
 
   paper: str

@@ -20,8 +20,9 @@ METHODS: dict[str, Method] = {
     'Schulman et al. 2017',
     {
       **{'algorithm': 'ppo', 'critic.kind': 'value', 'transforms': ('kl_in_reward',)},
-      **{'ppo.kl': 'none', 'temperature.alpha': 0.001, 'ppo.value_clip': 0.2},
+      **{'ppo.kl': 'none', 'temperature.alpha': 0.001},
     },
+    'one update a batch, so that there is no older value to clip around',
   ),
   'grpo': Method(
     'Shao et al. 2024',
@@ -37,19 +38,34 @@ METHODS: dict[str, Method] = {
       **{'transforms': ('overlong', 'group_normalised'), 'grpo.clip_high': 0.28},
       **{'grpo.clip_dual': 10.0, 'batch.rounds': 3, 'overlong.limit': 11, 'overlong.buffer': 2},
     },
+    'after so many rounds of sampling, groups all right or all wrong fill up the batch',
   ),
   'gspo': Method('Zheng et al. 2025', {'algorithm': 'gspo', 'reduction': 'sequence_mean'}),
   'cispo': Method('MiniMax 2025', {'algorithm': 'cispo'}),
   'gmpo': Method('Zhao et al. 2025', {'algorithm': 'gmpo', 'reduction': 'sequence_mean'}),
-  'sapo': Method('Gao et al. 2025', {'algorithm': 'sapo'}),
+  'sapo': Method('Gao et al. 2025', {'algorithm': 'sapo', 'reduction': 'sequence_mean'}),
   'vespo': Method('VESPO, as in TRL', {'algorithm': 'vespo'}),
-  'gpg': Method('Chu et al. 2025', {'algorithm': 'reinforce', 'transforms': ('gpg',)}),
-  'dcpo': Method('Yang et al. 2025', {'algorithm': 'dcpo'}),
-  'bapo': Method('Xi et al. 2025', {'algorithm': 'bapo'}),
+  'gpg': Method(
+    'Chu et al. 2025',
+    {'algorithm': 'reinforce', 'transforms': ('gpg',)},
+    'no sampling until enough groups are informative',
+  ),
+  'dcpo': Method(
+    'Yang et al. 2025', {'algorithm': 'dcpo'}, 'the clip only, without smoothed advantages'
+  ),
+  'bapo': Method(
+    'Xi et al. 2025',
+    {'algorithm': 'bapo'},
+    "as in its code, with that code's target; the paper's best is 2/3",
+  ),
   'kl_cov': Method('Cui et al. 2025', {'algorithm': 'kl_cov', 'kl_cov.share': 0.002}),
   'pass_at_k': Method('Chen et al. 2025', {'transforms': ('pass_at_k',)}),
   'pass_at_k_max': Method('verl, grpo_passk', {'transforms': ('pass_at_k_max',)}),
-  'quantile_baseline': Method('Wu et al. 2025, QAE', {'transforms': ('quantile_baseline',)}),
+  'quantile_baseline': Method(
+    'Wu et al. 2025, QAE',
+    {'transforms': ('quantile_baseline',)},
+    'on top of GRPO, not of DAPO; the quantile of the paper, which its code interpolates',
+  ),
   'psr': Method(
     'Zhu et al. 2025',
     {'transforms': ('positive_negative',), **{'positive_negative.positive': 1.0}}

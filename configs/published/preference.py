@@ -29,13 +29,15 @@ METHODS: dict[str, Method] = {
     {**_dpo('ipo', length='mean'), 'loss_units': 'nats'},
   ),
   'slic': Method('Zhao et al. 2023, SLiC-HF', _dpo('hinge')),
-  'exo': Method('Ji et al. 2024', _dpo('exo', smoothing=0.05)),
+  'exo': Method('Ji et al. 2024', _dpo('exo', smoothing=1e-3)),
   'nca': Method('Chen et al. 2024', _dpo('nca')),
-  'sppo': Method('Wu et al. 2024', _dpo('sppo')),
+  'sppo': Method('Wu et al. 2024', {**_dpo('sppo'), 'loss_units': 'nats'}),
+  'discopop': Method('Lu et al. 2024', _dpo('discopop')),
   'apo_zero': Method("D'Oosterlinck et al. 2024", _dpo('apo_zero')),
   'apo_down': Method("D'Oosterlinck et al. 2024", _dpo('apo_down')),
   'f_dpo_js': Method('Wang et al. 2024, f-DPO', _dpo(score='js')),
   'f_dpo_forward': Method('Wang et al. 2024, f-DPO', _dpo(score='forward_kl')),
+  'f_dpo_alpha': Method('Wang et al. 2024, f-DPO', _dpo(score='alpha')),
   'hdpo': Method(
     'Omura et al. 2024, H-DPO',
     {**_dpo(), 'temperature.alpha': 0.02},
@@ -57,6 +59,14 @@ METHODS: dict[str, Method] = {
   ),
   'simpo': Method(
     'Meng et al. 2024', {**_dpo(length='mean', offset=0.5), **FREE, 'algorithm': 'dpo'}
+  ),
+  'alpha_po': Method(
+    'Gupta et al. 2025, AlphaPO',
+    {
+      **{**_dpo(length='mean', offset=0.5, score='alpha', strength=0.25), **FREE},
+      'algorithm': 'dpo',
+    },
+    'strength and margin are not tuned',
   ),
   'cpo': Method('Xu et al. 2024', {**_dpo(cloning=1.0), **FREE, 'temperature.alpha': 0.1}),
   'orpo': Method('Hong et al. 2024', {'algorithm': 'orpo', **FREE, 'temperature.alpha': 0.0}),

@@ -1,4 +1,4 @@
-"""Fourteen mechanisms from the same warm start with the same budget, three seeds.
+"""Fourteen mechanisms and two soft objectives from one warm start a seed, three seeds.
 
 python experiments/sweep.py --sweep=configs/sweeps/mechanisms.py --workdir=runs/mechanisms
 """
@@ -25,7 +25,10 @@ STEPS, PROMPTS = 120, 32
 
 
 def make_config(point: sweep.Point, seed: int, init: str) -> ml_collections.ConfigDict:
-  """The warm start of a seed, or a method from there; all with the same number of samples."""
+  """The warm start of a seed, or a method from there.
+
+  All take the same number of updates and, but for dapo's further rounds of sampling, of samples.
+  """
   if not init:
     config = countdown.get_config('pretrain')
   elif point.name in SOFT:
@@ -51,8 +54,9 @@ def get_sweep() -> sweep.Sweep:
     measured=MEASURED,
     plane=('pass@1', 'coverage@16'),
     note=(
-      f'{STEPS} steps of {PROMPTS} prompts x 8 samples, one learning rate for all. Mean ± standard '
-      'deviation over seeds; entropy in nats a token, semantic entropy in nats a problem, KL to '
-      'the start in nats a response; AUROC: how well high entropy tells a wrong majority answer.'
+      f'{STEPS} steps of {PROMPTS} prompts x 8 samples, one learning rate for all; dapo samples up '
+      'to three times as many to choose from. Mean ± standard deviation over seeds; entropy in '
+      'nats a token, semantic entropy in nats a problem, KL to the start in nats a response; '
+      'AUROC: how well high entropy tells a wrong majority answer.'
     ),
   )

@@ -342,4 +342,4 @@ def _divergence(views: Views, batch: Batch, kl: str) -> Array:
   if kl == 'none' or views.reference is None:
     return jnp.zeros_like(logp)
   reference = jax.lax.stop_gradient(clean(views.reference.logp, batch.mask))
-  return ESTIMATORS[kl](surrogates.bounded(logp - reference))
+  return ESTIMATORS[kl](divergence.bounded(logp - reference))

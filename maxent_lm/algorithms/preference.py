@@ -75,7 +75,12 @@ def aot(
   The pairs' margins under the policy and under the reference are sorted, and the k-th smallest of
   one is compared with the k-th smallest of the other: one distribution of margins is pushed above
   the other, not each pair above its own reference. [Melnyk et al. 2024, AOT, paired]
+
+  Raises:
+    ValueError: a smoothing outside [0, 1/2).
   """
+  if not 0 <= smoothing < 0.5:
+    raise ValueError(f'config.aot.smoothing={smoothing} must be from 0 to below 0.5')
   steps = residual.read(views.policy, views.reference, batch, temperature)
   logp = masked.clean(views.policy.logp, batch.mask)
   policy = masked.masked_sum(steps.kappa * logp, batch.mask, axis=1)

@@ -16,10 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from maxent_lm.masked import clean, masked_mean, masked_sum
+from maxent_lm.soft.divergence import LOG_RATIO_BOUND, bounded
 from maxent_lm.types import Array, Batch, Views
-
-# exp(20) is far beyond any clip and still finite, so that no 0 * inf reaches the backward pass.
-LOG_RATIO_BOUND = 20.0
 
 Surrogate = tuple[Array, dict[str, Array]]
 
@@ -152,7 +150,8 @@ def dynamic_bounds(
       low = (1 + sqrt(max(1 - 4 clip_low / q, 0))) / 2
       high = min((1 + sqrt(1 + 4 clip_high / q)) / 2, ratio_max)
 
-  The solutions of |w - 1| w q <= clip. `behaviour` is log q.
+  The solutions of |w - 1| w q <= clip; below, every w < 1 solves it where 4 clip_low > q, and low
+  is 1/2 by convention. `behaviour` is log q.
   """
   inverse = jnp.exp(jnp.minimum(-behaviour, 4 * LOG_RATIO_BOUND))
   low = (1 + jnp.sqrt(jnp.maximum(1 - 4 * clip_low * inverse, 0))) / 2
@@ -208,7 +207,8 @@ def balanced_bounds(
 
   gains = sum of min(w, high) A over A > 0, losses = sum of max(w, low) |A| over A < 0, both of the
   whole batch. Scalars `low` and `high`, and the balance gains / losses that they give; where there
-  are no losses, or both stand at their `_max`, the search ends. [Xi et al. 2025, BAPO]
+  are no losses, or both stand at their `_max`, the search ends. As in its code; the paper also
+  weighs every term by the behaviour's probability. [Xi et al. 2025, BAPO]
 
   Raises:
     ValueError: a step is not positive.
@@ -268,11 +268,6 @@ def balance_clipped(
   lower, upper = _widened(a, *bounds[:2])
   surrogate, metrics = _pessimistic(a, jnp.exp(_log_ratio(a)), lower, upper, clip_dual)
   return surrogate, metrics | dict(zip(('clip_low', 'clip_high', 'balance'), bounds, strict=True))
-
-
-def bounded(log_ratio: Array) -> Array:
-  """`log_ratio` within +-LOG_RATIO_BOUND nats."""
-  return jnp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def _log_ratio(a: Actions) -> Array:

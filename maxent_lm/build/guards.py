@@ -17,10 +17,12 @@ def make_guards(config: Config) -> Guards:
 
 
 def make_liftable(config: Config, alpha: Controller) -> Controller:
-  """The controller of alpha, with a factor that guards may raise where one of them does."""
-  if all(alarm.response != 'raise_alpha' for alarm in _alarms(config)):
-    return alpha
-  if config.temperature.alpha <= 0:
+  """The controller of alpha, with a factor that guards may raise.
+
+  Also where no guard does: guards may change when a run is resumed, its state may not.
+  """
+  raises = any(alarm.response == 'raise_alpha' for alarm in _alarms(config))
+  if raises and config.temperature.alpha <= 0:
     raise ValueError(
       'config.guards: raise_alpha multiplies alpha, which starts at 0; set '
       'config.temperature.alpha above 0'

@@ -13,8 +13,6 @@ from maxent_lm.shaping.selectors import SCOPES, SELECTORS
 if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
 
-IMPORTANCE = ('importance', 'importance_2')  # transforms whose section is read here
-
 
 def importance_arguments(
   config: Config, name: str, tokenizer: 'PreTrainedTokenizerBase'

@@ -4,11 +4,13 @@ import pathlib
 
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy, make_policy
-from maxent_lm.build.run import Run, check_rows, make_run
+from maxent_lm.build.run import Run, check_rows, check_sampler_is_plain, make_run
 from maxent_lm.data import bucket
 from maxent_lm.lm import partition
+from maxent_lm.shaping import IMPORTANCE
 from maxent_lm.train.offline import Example, Offline, encode_examples, read_examples
 
+OBSERVED = ('entropy_mc', 'off_policy')  # metrics of them
 BEHAVIOUR = (  # objectives that read the behaviour's log-probabilities
   *('grpo', 'ppo', 'gspo', 'cispo', 'gmpo', 'sapo', 'vespo', 'dcpo', 'bapo', 'kl_cov'),
   'mirror_descent',
@@ -21,11 +23,8 @@ def offline_run(config: Config, workdir: pathlib.Path) -> Run:
   Metrics, `kl` among them, are then about the file's responses: a controller that holds a KL does
   not hold that of the policy's samples.
   """
-  if config.algorithm in BEHAVIOUR:
-    raise ValueError(
-      f'config.algorithm={config.algorithm!r} needs the log-probabilities of whoever wrote the '
-      "responses, which a file does not tell; choose another, such as 'dpo'"
-    )
+  _check_behaviour(config)
+  _check_rollouts(config)
   batch, path = config.batch, config.offline.path
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
@@ -51,6 +50,44 @@ def offline_run(config: Config, workdir: pathlib.Path) -> Run:
     sharding=partition.batch_sharding(policy.mesh),
   )
   return make_run(config, workdir, policy, collect)
+
+
+def _check_behaviour(config: Config) -> None:
+  """Nothing reads the log-probabilities of whoever wrote the responses."""
+  reads = [('config.algorithm', config.algorithm)] if config.algorithm in BEHAVIOUR else []
+  for name in config.transforms:
+    section = config[name]
+    if name == 'perplexity_bonus' or (name == 'kl_in_reward' and section.kl != 'exact'):
+      reads.append(('config.transforms', name))
+    if name in IMPORTANCE and section.estimate in ('surprisal', 'entropy_change'):
+      reads.append((f'config.{name}.estimate', section.estimate))
+  for name in config.guards.alarms:
+    if config.guards[name].observe in OBSERVED:
+      reads.append(('config.guards.alarms', name))
+  for knob in ('alpha', 'beta'):
+    control = config.temperature[f'{knob}_control']
+    observed = config[knob].get(control, {}).get('observe', '')
+    if control == 'target_kl_per_prompt' or observed in OBSERVED:
+      reads.append((f'config.temperature.{knob}_control', control))
+  if reads:
+    key, name = reads[0]
+    raise ValueError(
+      f'{key}: {name!r} needs the log-probabilities of whoever wrote the responses, which a file '
+      'does not tell; choose another'
+    )
+
+
+def _check_rollouts(config: Config) -> None:
+  """Nothing is asked for that only sampling could do."""
+  check_sampler_is_plain(config)
+  asked = {
+    'config.batch.rounds': config.batch.rounds != 1,
+    'config.count_novelty.coefficient': config.count_novelty.coefficient != 0,
+    'config.replay.kind': config.replay.kind != 'none',
+  }
+  for key, wrong in asked.items():
+    if wrong:
+      raise ValueError(f'{key} is for samples of the policy, but config.offline.path has responses')
 
 
 def _check_room(config: Config, policy: Policy, longest: int, example: Example) -> None:

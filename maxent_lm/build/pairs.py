@@ -8,7 +8,7 @@ import jax
 
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import trained_policy
-from maxent_lm.build.run import make_reader, make_sampler
+from maxent_lm.build.run import check_sampler_is_plain, make_reader, make_sampler
 from maxent_lm.lm import partition
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks.base import batch_indices
@@ -26,6 +26,7 @@ def sampled_rows(
   Raises:
     FileNotFoundError: `workdir` holds no run and `config.init` names no folder.
   """
+  check_sampler_is_plain(config)
   policy, params, _ = trained_policy(config, workdir)
   reader, size = make_reader(config, policy, split='train'), config.batch.group_size
   generate = make_sampler(config, policy, sampling=Sampling(**config.sampling), group_size=size)

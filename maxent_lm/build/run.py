@@ -80,6 +80,11 @@ class Run:
 def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   """Training on the policy's own samples (`experiments/train.py`)."""
   batch = config.batch
+  if config.offline.path:
+    raise ValueError(
+      f"config.offline.path='{config.offline.path}' is read by experiments/preference.py; leave it "
+      "out to train on the policy's own samples"
+    )
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   rollouts = Rollouts(
@@ -267,6 +272,16 @@ def check_rows(key: str, rows: int, mesh: jax.sharding.Mesh) -> None:
   if rows < 1 or rows % shards:
     raise ValueError(
       f'{key}={rows} cannot be split over {shards} devices (mesh data x fsdp); make it a multiple'
+    )
+
+
+def check_sampler_is_plain(config: Config) -> None:
+  """Raises ValueError where a sampler is steered that nobody steers."""
+  start, control = config.temperature.sampler, config.temperature.sampler_control
+  if (start, control) != (1.0, 'fixed'):
+    raise ValueError(
+      f"config.temperature.sampler={start} by '{control}' is for experiments/train.py; leave it at "
+      "1 and 'fixed', and set config.sampling.temperature"
     )
 
 

@@ -22,14 +22,23 @@ import jax
 import numpy as np
 import tqdm
 
+from maxent_lm import data
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
-from maxent_lm.build.run import check_rows, example_run, make_evaluation, make_reader, make_sampler
+from maxent_lm.build.run import (
+  check_rows,
+  check_sampler_is_plain,
+  example_run,
+  make_evaluation,
+  make_reader,
+  make_sampler,
+)
 from maxent_lm.data import Reader
 from maxent_lm.evaluate import Evaluation, coverage, pass_at_k
 from maxent_lm.lm import partition, pretrained
 from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
+from maxent_lm.soft import semantic
 from maxent_lm.tasks.base import Problem
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
@@ -38,7 +47,6 @@ from maxent_lm.train.rounds import (
   Filter,
   Response,
   chain,
-  semantic_entropy,
 )
 from maxent_lm.types import Params
 
@@ -171,8 +179,10 @@ class SelfTraining:
     owners = [number for number in range(len(problems)) for _ in range(count)]
     rows = [problems[owner] for owner in owners]
     graded = reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
-    kinds = np.array(graded.classes, object).reshape(-1, count).tolist()
-    spread = [semantic_entropy(each) for each in kinds]
+    group = np.array(owners)
+    cluster = data.number_classes(graded.classes, group)
+    classes = semantic.classes(cluster, group, np.ones(len(rows), bool), missing='shared')
+    spread = np.asarray(semantic.discrete(classes))
     entropy = rollout.entropy.sum(axis=1) / rollout.length
     return [
       Response(
@@ -183,7 +193,7 @@ class SelfTraining:
         reward=float(graded.rewards[row]),
         kind=graded.classes[row],
         entropy=float(entropy[row]),
-        semantic_entropy=spread[owners[row]],
+        semantic_entropy=float(spread[row]),
         hinted=False,
       )
       for row, problem in enumerate(rows)
@@ -219,6 +229,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
     ValueError: the folder holds another config, or a value of config.self_training is wrong.
   """
   section = config.self_training
+  check_sampler_is_plain(config)
   folder.check_config(workdir, config.to_dict())
   if min(section.rounds, section.samples, section.prompts) < 1 or section.problems < 0:
     raise ValueError(

@@ -12,14 +12,14 @@ from maxent_lm.algorithms import LOSSES
 from maxent_lm.algorithms.curiosity import AUXILIARY
 from maxent_lm.algorithms.policy_gradient import bonus_on_measure
 from maxent_lm.build.guards import make_liftable
-from maxent_lm.build.importance import IMPORTANCE, importance_arguments
+from maxent_lm.build.importance import importance_arguments
 from maxent_lm.build.names import Config, choose
 from maxent_lm.lm.curiosity import CURIOSITY, merged
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS, CriticNet
 from maxent_lm.lm.scores import Divergence, Measure, make_divergence
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import TRANSFORMS, chain
+from maxent_lm.shaping import ADVANTAGES, IMPORTANCE, SHAPED, TRANSFORMS, chain
 from maxent_lm.soft.entropy import MEASURES
 from maxent_lm.temperature import CONTROLLERS, moving_average
 from maxent_lm.train.step import TARGETS, UNITS, Parts, TargetUpdate
@@ -83,6 +83,12 @@ def make_loss(config: Config) -> Loss:
 
 def make_transform(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Transform:
   """The transforms of `config.transforms`, one after the other."""
+  idle = [name for name in config.transforms if name in {**ADVANTAGES, **SHAPED}]
+  if config.algorithm == 'ppo' and idle:
+    raise ValueError(
+      f'config.transforms: {idle[0]} makes advantages, but ppo makes its own from the value head; '
+      "leave it out, or set config.algorithm='grpo'"
+    )
 
   def make(name: str) -> Transform:
     transform = choose('config.transforms', name, TRANSFORMS)
@@ -115,10 +121,10 @@ def make_auxiliary(config: Config) -> Loss | None:
 def make_measure(config: Config) -> Measure | None:
   """What `Scores.measure` holds, a function of logits; None for nothing."""
   measure = choose('config.measure', config.measure, {'none': None, **MEASURES})
-  wants = 'self_certainty_reward' in config.transforms
+  wants = [name for name in config.transforms if name in ('self_certainty_reward', 'ucas')]
   if wants and config.measure != 'self_certainty':
     raise ValueError(
-      "config.transforms: self_certainty_reward needs config.measure='self_certainty', but it is "
+      f"config.transforms: {wants[0]} needs config.measure='self_certainty', but it is "
       f'{config.measure!r}'
     )
   return measure and functools.partial(measure, **config.measures[config.measure])
@@ -158,17 +164,27 @@ def _check_temperature(config: Config, alpha: Controller, beta: Controller) -> N
         f'config.temperature.{knob} must not be negative, but becomes {lowest.min()}'
       )
   kappa = (alphas[0] + betas[0]).min()
-  if config.algorithm in SOFT + PREFERENCE and kappa <= 0:
-    raise ValueError(
-      f'config.temperature: {config.algorithm} needs a temperature alpha + beta above 0 '
-      f'throughout, but it becomes {kappa}'
-    )
+  local = (
+    alphas[0] * _least_factor(config, 'alpha') + betas[0] * _least_factor(config, 'beta')
+  ).min()
+  for keys, least in (('config.temperature', kappa), ('config.importance.sites', local)):
+    if config.algorithm in SOFT + PREFERENCE and least <= 0:
+      raise ValueError(
+        f'{keys}: {config.algorithm} needs a temperature alpha + beta above 0 throughout, but it '
+        f'becomes {least}'
+      )
   watches_kl = any(name.startswith('kl') for name in (*alpha.observes, *beta.observes))
   needs_reference = betas[1].max() > 0 or watches_kl
   if needs_reference and not has_reference(config):
     raise ValueError(
       "config.temperature.beta > 0 or a target KL needs a reference: set config.reference='start'"
     )
+
+
+def _least_factor(config: Config, knob: str) -> float:
+  """The smallest factor that token importances may put on a knob."""
+  sites = [config[name].sites for name in config.transforms if name in IMPORTANCE]
+  return float(np.prod([min(each[site]) for each in sites for site in (knob, 'kappa')]))
 
 
 def _check_sampler(config: Config, sampler: Controller) -> None:

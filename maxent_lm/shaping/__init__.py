@@ -1,4 +1,4 @@
-"""Transforms of a batch, `(Batch, Views) -> Batch`: TRANSFORMS is the only list of them.
+"""Transforms of a batch, `(Batch, Views) -> Batch`: TRANSFORMS lists them all.
 
 Most read the batch alone: those are written as `Batch -> Batch` and listed through `batch_only`.
 """
@@ -23,7 +23,7 @@ def batch_only(transform: Callable[..., Batch]) -> Callable[..., Batch]:
   return apply
 
 
-TRANSFORMS: Mapping[str, Callable[..., Batch]] = {
+REWARDS: Mapping[str, Callable[..., Batch]] = {
   'answer_frequency': batch_only(rewards.answer_frequency),
   'majority_label': batch_only(rewards.majority_label),
   'negative_entropy': rewards.negative_entropy,
@@ -36,31 +36,41 @@ TRANSFORMS: Mapping[str, Callable[..., Batch]] = {
   'kl_in_reward': rewards.kl_in_reward,
   'entropy_in_reward': rewards.entropy_in_reward,
   'overlong': batch_only(rewards.overlong),
+}
+ADVANTAGES: Mapping[str, Callable[..., Batch]] = {  # made from rewards
   'group_normalised': batch_only(advantages.group_normalised),
   'group_centred': batch_only(advantages.group_centred),
   'batch_scaled': batch_only(advantages.batch_scaled),
   'leave_one_out': batch_only(advantages.leave_one_out),
   'returns': batch_only(advantages.returns),
-  'batch_whitened': batch_only(advantages.batch_whitened),
   'opo': batch_only(advantages.opo),
   'gpg': batch_only(advantages.gpg),
   'pass_at_k_max': batch_only(advantages.pass_at_k_max),
   'pass_at_k': batch_only(advantages.pass_at_k),
   'positive_negative': batch_only(advantages.positive_negative),
   'quantile_baseline': batch_only(advantages.quantile_baseline),
+}
+SHAPED: Mapping[str, Callable[..., Batch]] = {  # made from advantages
+  'batch_whitened': batch_only(advantages.batch_whitened),
   'entropy_bonus_advantage': entropy_advantages.entropy_bonus_advantage,
+  'disagreement_advantage': entropy_advantages.disagreement_advantage,
   'edge': entropy_advantages.edge,
   'gtpo': entropy_advantages.gtpo,
   'ucas': entropy_advantages.ucas,
   'seed_grpo': entropy_advantages.seed_grpo,
+}
+FILTERS: Mapping[str, Callable[..., Batch]] = {
   'mixed_groups': batch_only(filters.mixed_groups),
   'drop_truncated': batch_only(filters.drop_truncated),
   'positive_rows': batch_only(filters.positive_rows),
   'entropy_band': filters.entropy_band,
   'semantic_entropy_band': batch_only(filters.semantic_entropy_band),
+}
+IMPORTANCE: Mapping[str, Callable[..., Batch]] = {
   'importance': importance,
   'importance_2': importance,  # a second one in the same run
 }
+TRANSFORMS = {**REWARDS, **ADVANTAGES, **SHAPED, **FILTERS, **IMPORTANCE}
 
 
 def chain(*transforms: Transform) -> Transform:

@@ -17,6 +17,7 @@ from maxent_lm.soft import residual
 from maxent_lm.types import Array, Batch
 
 SCALES = ('none', 'std')
+COUNTS = ('mixed', 'rewarded')
 
 
 def group_normalised(batch: Batch, *, eps: float, ddof: int) -> Batch:
@@ -86,14 +87,22 @@ def opo(batch: Batch) -> Batch:
   return _with_advantage(batch, jnp.where(present, total - baseline, 0))
 
 
-def gpg(batch: Batch) -> Batch:
-  """advantage = (R - mean over the group) n / m, n rows in the batch, m of them with R != 0.
+def gpg(batch: Batch, *, count: str) -> Batch:
+  """advantage = (R - mean over the group) n / m, n rows in the batch, m those that `count`.
 
-  Makes up for the groups in which nobody is right; goes with the loss `reinforce`. verl's f_norm
-  is 1. [Chu et al. 2025, GPG]
+  `count` mixed: rows of groups whose returns are not all the same, which makes up for the groups
+  that say nothing; rewarded: rows with R != 0, as verl has it (its f_norm is 1). Goes with the loss
+  `reinforce`. [Chu et al. 2025, GPG]
+
+  Raises:
+    ValueError: `count` is unknown.
   """
+  if count not in COUNTS:
+    raise ValueError(f'gpg: unknown count {count!r}; choose one of {", ".join(COUNTS)}')
   total, present = _returns(batch)
-  scale = jnp.sum(present) / jnp.maximum(jnp.sum(total != 0), 1)
+  differs = present & (_group_max(total, batch) > -_group_max(-total, batch))
+  counted = {'mixed': differs, 'rewarded': total != 0}[count]
+  scale = jnp.sum(present) / jnp.maximum(jnp.sum(counted), 1)
   return _with_advantage(batch, scale * _centred(batch)[0])
 
 
@@ -154,7 +163,7 @@ def quantile_baseline(batch: Batch, *, quantile: float, eps: float, ddof: int) -
 
   F is the group's empirical distribution, std over n - `ddof`. With rewards 0 and 1 and success
   rate p: Q = 0 and only right rows move where p <= 1 - quantile, else Q = 1 and only wrong ones.
-  Formula from memory of the paper, not compared with its code. [Wu et al. 2025, QAE]
+  The paper's definition; its code interpolates the quantile linearly. [Wu et al. 2025, QAE]
   """
   total, present = _returns(batch)
   centred, count = _centred(batch)
@@ -199,6 +208,12 @@ def _choose_ratio(few: Array, many: Array, k: int) -> Array:
 def _group_sum(values: Array, group: Array) -> Array:
   """[B] sum of `values` over the rows of the same group."""
   return jax.ops.segment_sum(values, group, num_segments=values.shape[0])[group]
+
+
+def _group_max(values: Array, batch: Batch) -> Array:
+  """[B] the largest of `values` over the rows with a response of the same group."""
+  known = jnp.where(batch.mask.any(axis=1), values, -jnp.inf)
+  return jax.ops.segment_max(known, batch.group, num_segments=len(values))[batch.group]
 
 
 def _with_advantage(batch: Batch, advantage: Array) -> Batch:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from maxent_lm.masked import clean, masked_mean, masked_sum
+from maxent_lm.soft import semantic
 from maxent_lm.types import Array, Batch, Views
 
 POOLS: dict[str, Callable[..., Array]] = {'sum': masked_sum, 'mean': masked_mean}
@@ -29,6 +30,25 @@ def entropy_bonus_advantage(batch: Batch, views: Views, *, strength: float, kapp
   advantage = clean(batch.advantage, batch.mask)
   entropy = clean(views.policy.entropy, batch.mask)
   bonus = jnp.minimum(strength * entropy, jnp.abs(advantage) / kappa)
+  return batch._replace(advantage=advantage + bonus)
+
+
+def disagreement_advantage(batch: Batch, views: Views, *, strength: float, kappa: float) -> Batch:
+  """A_t <- A_t + min(strength std_k V_k(s_t), |A_t| / kappa): with kappa > 1 no sign changes.
+
+  The standard deviation (of K, not K - 1) of an ensemble of value heads, reward units.
+  [Dai et al. 2025, CDE, the critics]
+
+  Raises:
+    ValueError: there is no ensemble of value heads.
+  """
+  if views.critic is None or views.critic.ensemble is None:
+    raise ValueError(
+      "disagreement_advantage reads Critic.ensemble: set config.curiosity.kind='ensemble'"
+    )
+  advantage = clean(batch.advantage, batch.mask)
+  spread = clean(jnp.std(views.critic.ensemble, axis=-1), batch.mask)
+  bonus = jnp.minimum(strength * spread, jnp.abs(advantage) / kappa)
   return batch._replace(advantage=advantage + bonus)
 
 
@@ -71,15 +91,15 @@ def ucas(
 
   z_i is the certainty of the row, normalised over its group (n - 1; 0 in a group of one), u_t the
   logit of the taken token, from 0 to 1 over the batch's response tokens. Certainty is
-  `views.policy.measure` (self-certainty KL(U || pi) in the original) pooled over the row: `pool`
-  sum, as in the original, also measures length; mean does not. Original: 0.25, 0.35, 0.05, eps
-  1e-6. [Xie et al. 2025, UCAS]
+  `views.policy.measure` (config.measure='self_certainty', KL(U || pi) + log V, in the original)
+  pooled over the row: `pool` sum, as in the original, also measures length; mean does not.
+  Original: 0.25, 0.35, 0.05, eps 1e-6. [Xie et al. 2025, UCAS]
 
   Raises:
     ValueError: there is no measure, or `pool` is unknown.
   """
   if views.policy.measure is None:
-    raise ValueError("ucas: needs a measure of certainty; set the scorer's measure")
+    raise ValueError("ucas needs a measure of certainty: set config.measure='self_certainty'")
   if pool not in POOLS:
     raise ValueError(f'ucas: unknown pool {pool!r}; choose one of {", ".join(sorted(POOLS))}')
   z = _group_score(POOLS[pool](views.policy.measure, batch.mask, axis=1), batch, eps)[:, None]
@@ -96,10 +116,11 @@ def ucas(
 def seed_grpo(batch: Batch, views: Views, *, discount: str, strength: float) -> Batch:
   """A_i <- A_i f(S / ln n): groups that disagree move less; S the group's semantic entropy.
 
-  n is the number of the group's rows; S the discrete entropy of their clusters, at most ln n; a
-  group of one row keeps its advantage. f(u), by `discount`: linear 1 - strength u; exp
-  exp(-strength u); focal (1 - u)^strength. Formula from memory of the paper, which has no public
-  code. [Chen et al. 2025, SEED-GRPO]
+  n is the number of the group's rows; S the discrete entropy of their clusters, at most ln n, with
+  a row of cluster -1 as a class of its own; a group of one row keeps its advantage. f(u), by
+  `discount`: linear 1 - strength u; exp exp(-strength u); focal (1 - u)^strength. The paper's S
+  weighs responses by their likelihood; it has no public code, and its f and strength were not
+  compared. [Chen et al. 2025, SEED-GRPO]
 
   Raises:
     ValueError: `discount` is unknown.
@@ -108,24 +129,9 @@ def seed_grpo(batch: Batch, views: Views, *, discount: str, strength: float) -> 
   if discount not in DISCOUNTS:
     known = ', '.join(sorted(DISCOUNTS))
     raise ValueError(f'seed_grpo: unknown discount {discount!r}; choose one of {known}')
-  entropy, rows = discrete_semantic_entropy(batch)
-  share = entropy / jnp.log(jnp.maximum(rows, 2))
+  classes = semantic.classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing='own')
+  share = semantic.discrete(classes) / jnp.log(jnp.maximum(semantic.sizes(classes), 2))
   return _scaled(batch, DISCOUNTS[discount](jnp.clip(share, 0, 1), strength))
-
-
-def discrete_semantic_entropy(batch: Batch) -> tuple[Array, Array]:
-  """[B] -sum_c p_c ln p_c over the clusters of the row's group, nats, and [B] its rows.
-
-  p_c is the share of the group's rows in cluster c; a row with cluster -1 is its own. Written as
-  the mean over rows of -ln p of their cluster.
-  """
-  present = batch.mask.any(axis=1)
-  together = (batch.group[:, None] == batch.group[None, :]) & present[None, :]
-  same = batch.cluster[:, None] == batch.cluster[None, :]
-  alike = together & (same & (batch.cluster >= 0)[:, None] | jnp.eye(len(present), dtype=bool))
-  rows = jnp.maximum(jnp.sum(together, axis=1), 1).astype(batch.advantage.dtype)
-  surprise = -jnp.log(jnp.maximum(jnp.sum(alike, axis=1), 1) / rows)
-  return jnp.sum(jnp.where(together, surprise[None, :], 0), axis=1) / rows, rows
 
 
 def _group_score(values: Array, batch: Batch, eps: float) -> Array:

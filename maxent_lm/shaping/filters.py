@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from maxent_lm import masked
-from maxent_lm.shaping import entropy_advantages
+from maxent_lm.soft import semantic
 from maxent_lm.types import Array, Batch, Views
 
 
@@ -57,8 +57,12 @@ def entropy_band(batch: Batch, views: Views, *, low: float, high: float) -> Batc
 
 
 def semantic_entropy_band(batch: Batch, *, low: float, high: float) -> Batch:
-  """Keeps groups whose discrete semantic entropy, nats, is in [low, high]."""
-  entropy, _ = entropy_advantages.discrete_semantic_entropy(batch)
+  """Keeps groups whose discrete semantic entropy, nats, is in [low, high].
+
+  A row of cluster -1 is a class of its own.
+  """
+  classes = semantic.classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing='own')
+  entropy = semantic.discrete(classes)
   return _keep(batch, (entropy >= low) & (entropy <= high))
 
 

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 
 from maxent_lm import masked
 from maxent_lm.shaping.selectors import Pool, Selector, make_pool, part_size, part_sum
+from maxent_lm.soft.divergence import bounded
 from maxent_lm.types import Array, Batch, Views
 
 Estimate = Callable[[Batch, Views], Array]
 
-# exp(20) is far beyond any ratio that a clip lets through, and still finite.
-LOG_RATIO_BOUND = 20.0
 NEUTRAL = (1.0, 1.0)  # (low, high) of a site that is left alone
 
 
@@ -113,9 +112,7 @@ def entropy(batch: Batch, views: Views) -> Array:
 def measure(batch: Batch, views: Views) -> Array:
   """`Scores.measure` of the policy, whatever was chosen there."""
   del batch
-  return _there(
-    views.policy.measure, 'measure', 'a measure of the policy: choose one in the config'
-  )
+  return _there(views.policy.measure, 'measure', 'a measure of the policy: set config.measure')
 
 
 def surprisal(batch: Batch, views: Views) -> Array:
@@ -145,7 +142,7 @@ def entropy_change(batch: Batch, views: Views) -> Array:
   mask = batch.mask
   logp, state = masked.clean(views.policy.logp, mask), masked.clean(views.policy.entropy, mask)
   log_ratio = logp - masked.clean(batch.logp, mask)
-  ratio = jnp.exp(jnp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND))
+  ratio = jnp.exp(bounded(log_ratio))
   advantage = masked.clean(batch.advantage, mask)
   return jnp.abs(advantage * ratio * -jnp.expm1(logp) * (logp + state))
 
@@ -162,7 +159,7 @@ def excess_loss(batch: Batch, views: Views) -> Array:
   [Lin et al. 2024, Rho-1]
   """
   del batch
-  seen = 'a reference view: set a reference in the config'
+  seen = "a reference view: set config.reference='start'"
   reference = views.reference
   logp = _there(None if reference is None else reference.logp, 'excess_loss', seen)
   return logp - views.policy.logp
@@ -171,7 +168,7 @@ def excess_loss(batch: Batch, views: Views) -> Array:
 def saliency(batch: Batch, views: Views) -> Array:
   """`Views.saliency`, how much the model attends to the token or depends on it."""
   del batch
-  return _there(views.saliency, 'saliency', 'a saliency view: choose one in the config')
+  return _there(views.saliency, 'saliency', 'a saliency view: set config.saliency')
 
 
 def lexicon(batch: Batch, views: Views, *, match: Callable[[Array], Array]) -> Array:

@@ -19,8 +19,6 @@ from maxent_lm.types import Array, Batch, Views
 
 # A share of log n is 1 or at most 1 - 2 log 2 / (n log n); float32 tells these apart to here.
 ROUNDING = 1e-5
-# As in the clipped surrogates: exp(20) is beyond any use and still finite.
-LOG_RATIO_BOUND = 20.0
 ESTIMATORS = {'k1': divergence.k1, 'k2': divergence.k2, 'k3': divergence.k3}
 
 
@@ -133,9 +131,7 @@ def novelty_bonus(batch: Batch, views: Views, *, coefficient: float) -> Batch:
     ValueError: no network measures novelty.
   """
   if views.critic is None or views.critic.novelty is None:
-    raise ValueError(
-      'novelty_bonus reads Critic.novelty: set config.critic.kind to a network that measures it'
-    )
+    raise ValueError("novelty_bonus reads Critic.novelty: set config.curiosity.kind='rnd'")
   return _plus_tokens(batch, coefficient * views.critic.novelty)
 
 
@@ -143,14 +139,15 @@ def disagreement_bonus(batch: Batch, views: Views, *, coefficient: float) -> Bat
   """reward_t + coefficient x std_k V_k(s_{t+1}), on every token, reward units.
 
   The standard deviation (of K, not K - 1) of the ensemble at the state that the token leads to: 0
-  where the episode ends, the state at the cut where it is bootstrapped. [Dai et al. 2025, CDE]
+  where the episode ends, the state at the cut where it is bootstrapped. Summed, it grows with the
+  length of a response; `disagreement_advantage` does not. [Pathak et al. 2019, Disagreement]
 
   Raises:
     ValueError: there is no ensemble of value heads.
   """
   if views.critic is None or views.critic.ensemble is None:
     raise ValueError(
-      'disagreement_bonus reads Critic.ensemble: set config.critic.kind to one with several heads'
+      "disagreement_bonus reads Critic.ensemble: set config.curiosity.kind='ensemble'"
     )
   spread = jnp.std(views.critic.ensemble, axis=-1)
   return _plus_tokens(batch, coefficient * residual.next_value(spread, batch.mask, batch.bootstrap))
@@ -170,7 +167,7 @@ def kl_in_reward(batch: Batch, views: Views, *, coefficient: float, kl: str) -> 
     raise ValueError("kl_in_reward needs a reference: set config.reference='start'")
   if estimator is not None:
     log_ratio = clean(batch.logp, batch.mask) - clean(views.reference.logp, batch.mask)
-    amount = estimator(jnp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND))
+    amount = estimator(divergence.bounded(log_ratio))
   elif views.kl is not None:
     amount = views.kl
   else:

@@ -77,18 +77,15 @@ def quantile(values: Array, pool: Pool, *, q: float) -> Array:
   Linear interpolation between order statistics, as in numpy, torch and TRL's
   `top_entropy_quantile` = 1 - q. Ties all count, so that more than a share 1 - q may be chosen.
   """
-  rank = _rank(values, pool)
-  last = jnp.maximum(part_size(pool) - 1, 0)
-  at = q * last.astype(values.dtype)
-  below = jnp.floor(at).astype(jnp.int32)
+  return _weight(values >= _quantile(values, pool, q)[:, None], values)
 
-  def order_statistic(number: Array) -> Array:
-    here = pool.mask & (rank == (last - number)[:, None])
-    return part_sum(masked.masked_sum(values, here, axis=1), pool)
 
-  low, high = order_statistic(below), order_statistic(jnp.minimum(below + 1, last))
-  threshold = low + (high - low) * (at - below)
-  return _weight(values >= threshold[:, None], values)
+def above_quantile(values: Array, pool: Pool, *, q: float) -> Array:
+  """`quantile`, of the values above it only: in a part of one token, of none.
+
+  [Wang et al. 2025, Archer; Jiang et al. 2025, SIREN]
+  """
+  return _weight(values > _quantile(values, pool, q)[:, None], values)
 
 
 def band(values: Array, pool: Pool, *, low: float, high: float) -> Array:
@@ -157,6 +154,7 @@ SELECTORS: Mapping[str, Callable[..., Array]] = {
   'as_is': as_is,
   'top_share': top_share,
   'quantile': quantile,
+  'above_quantile': above_quantile,
   'band': band,
   'random_in_band': random_in_band,
   'linear': linear,
@@ -182,6 +180,22 @@ def _part_max(values: Array, pool: Pool) -> Array:
   rows = jnp.max(jnp.where(pool.mask, values, -jnp.inf), axis=1)
   largest = jax.ops.segment_max(rows, pool.part, num_segments=len(rows))[pool.part]
   return jnp.where(part_size(pool) > 0, largest, 0)
+
+
+def _quantile(values: Array, pool: Pool, q: float) -> Array:
+  """[B] the q-quantile of the row's part, linear between order statistics."""
+  rank = _rank(values, pool)
+  last = jnp.maximum(part_size(pool) - 1, 0)
+  at = q * last.astype(values.dtype)
+  below = jnp.floor(at).astype(jnp.int32)
+
+  def order_statistic(number: Array) -> Array:
+    here = pool.mask & (rank == (last - number)[:, None])
+    return part_sum(masked.masked_sum(values, here, axis=1), pool)
+
+  low, high = order_statistic(below), order_statistic(jnp.minimum(below + 1, last))
+  # An order statistic itself stays as it is to the last bit, so that > and >= differ at it alone.
+  return jnp.where(at == below, low, low + (high - low) * (at - below))
 
 
 def _rank(values: Array, pool: Pool) -> Array:

@@ -15,6 +15,14 @@ import jax.numpy as jnp
 
 from maxent_lm.types import Array
 
+# exp(20) is far beyond any clip and still finite, so that no 0 * inf reaches a backward pass.
+LOG_RATIO_BOUND = 20.0
+
+
+def bounded(log_ratio: Array) -> Array:
+  """`log_ratio` within +-LOG_RATIO_BOUND nats, before it is exponentiated."""
+  return jnp.clip(log_ratio, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+
 
 def k1(log_ratio: Array) -> Array:
   """log pi - log ref."""

@@ -81,7 +81,7 @@ def top_k_entropy(logits: Array, *, k: int) -> Array:
 
 
 def clamped_entropy(logits: Array, *, share: float) -> Array:
-  """Entropy without the floor(share A) least likely actions. [Shen et al. 2025, AEnt]
+  """Entropy without the floor(share A) least likely actions. [Shen 2025, AEnt]
 
   Raises:
     ValueError: share is not in [0, 1).

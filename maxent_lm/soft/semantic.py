@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from maxent_lm.types import Array
 
@@ -42,7 +43,7 @@ class Classes(NamedTuple):
   counted: Array
 
 
-def classes(cluster: Array, group: Array, valid: Array, *, missing: str) -> Classes:
+def classes(cluster: ArrayLike, group: ArrayLike, valid: ArrayLike, *, missing: str) -> Classes:
   """Classes from clusters within groups, [B] each; rows that are not `valid` do not count.
 
   `missing` says what a row without a class (cluster < 0) is:

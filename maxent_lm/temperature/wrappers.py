@@ -48,8 +48,8 @@ def moving_average(controller: Controller, *, decay: float) -> Controller:
     raise ValueError(f'moving_average: needs a decay in [0, 1), got {decay}')
   if len(controller.observes) != 1:
     raise ValueError(
-      'moving_average: needs a controller that observes one number, '
-      f'this one observes {len(controller.observes)}; leave the average out'
+      'moving_average: needs a controller that observes one number, this one observes '
+      f'{len(controller.observes)}; set config.alpha.average (beta, sampler) to 0'
     )
   (observe,) = controller.observes
 

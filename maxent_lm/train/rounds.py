@@ -154,12 +154,6 @@ def chain(*filters: Filter) -> Filter:
   return keep
 
 
-def semantic_entropy(kinds: Sequence[str | None]) -> float:
-  """-sum_c p(c) log p(c), nats, p the frequencies; what has no class is one class together."""
-  share = np.array(list(Counter(kinds).values())) / len(kinds)
-  return float(-np.sum(share * np.log(share))) + 0.0
-
-
 @dataclasses.dataclass(frozen=True)
 class Examples:
   """Batches of examples: reward 1, behaviour log-probability 0, one width for all."""

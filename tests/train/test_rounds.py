@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maxent_lm.train.rounds import FILTERS, Example, Examples, Response, chain, semantic_entropy
+from maxent_lm.train.rounds import FILTERS, Example, Examples, Response, chain
 
 
 def response(problem, reward, kind='a', entropy=0.5, spread=0.0):
@@ -85,11 +85,6 @@ def test_a_chain_applies_one_to_what_another_kept():
   assert keep(MADE) == [MADE[1], MADE[2]]
   assert chain(BOUND['balanced'], BOUND['correct'])(MADE) == [MADE[1]]
   assert chain()(MADE) == MADE
-
-
-def test_semantic_entropy():
-  assert semantic_entropy(['a', 'a']) == 0
-  np.testing.assert_allclose(semantic_entropy(['a', 'b', None, None]), 1.5 * np.log(2))
 
 
 def test_examples_come_once_an_epoch_in_one_shape():
