@@ -61,7 +61,7 @@ def control(low: float = 1e-3, high: float = 10.0) -> ml_collections.ConfigDict:
       'dual': {**up, 'learning_rate': 0.05, **bounds},
       'raw_dual': {**up, 'learning_rate': 1e-3, **bounds},
       # gate, where the coefficient is in force: none (always) | below | at_or_below (the target)
-      'step': {**up, 'delta': 1e-4, 'gate': 'none', **bounds},
+      'step': {**up, 'delta': 1e-4, 'dead_band': 0.0, 'gate': 'none', **bounds},
       'band': {
         'observe': 'entropy',
         'lower': 0.1,

@@ -55,7 +55,7 @@ def _call(name: str, options: Mapping[str, object]) -> str:
 
 def _value(value: object) -> str:
   if isinstance(value, ml_collections.ConfigDict):
-    return _call('', value)
+    return _call('', value.to_dict())
   if isinstance(value, tuple):
     return ' '.join(map(_value, value))
   if isinstance(value, float):

@@ -24,6 +24,7 @@ def step(
   observe: str,
   target: float,
   delta: float,
+  dead_band: float,
   gate: str,
   direction: str,
   low: float,
@@ -31,7 +32,7 @@ def step(
 ) -> Controller:
   """c += delta where o lies below the target, else c -= delta; c in [low, high].
 
-  With direction 'hold_down' below means above. A gate takes c out of force, not out of memory, at
+  Nearer than `dead_band` to the target c stays. With direction 'hold_down' below means above. A gate takes c out of force, not out of memory, at
   every o that is not below: the value is then 0 and the remembered c moves on. `gate`, with what
   counts as below:
 
@@ -40,8 +41,10 @@ def step(
     'at_or_below'  o <= target [TRL's adaptive entropy; o = entropy, 0.2, delta .005]
 
   Raises:
-    ValueError: an unknown gate or direction, or a box that does not hold.
+    ValueError: an unknown gate or direction, a box that does not hold, or dead_band < 0.
   """
+  if dead_band < 0:
+    raise ValueError(f'step: dead_band must not be negative, got {dead_band}')
   if gate not in GATES:
     raise ValueError(f'step: gate={gate!r} is unknown; choose one of {", ".join(GATES)}')
   frame.check_box('step', low, initial, high)
@@ -52,7 +55,8 @@ def step(
     return gap >= 0 if gate == 'at_or_below' else gap > 0
 
   def move(state: ControllerState, seen: Array) -> Moved:
-    return state.value + jnp.where(is_below(seen), delta, -delta), ()
+    moved = jnp.where(is_below(seen), delta, -delta)
+    return state.value + jnp.where(jnp.abs(target - seen) < dead_band, 0, moved), ()
 
   def in_force(metrics: Metrics) -> Array:
     seen = frame.read('step', metrics, observe)
