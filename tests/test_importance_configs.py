@@ -33,6 +33,16 @@ def test_connectives_need_a_tokenizer_that_can_write_them(tmp_path):
   build.rollout_run(config, tmp_path / 'run').checkpointer.close()
 
 
+@pytest.mark.parametrize(('site', 'factors'), [('kappa', (0.0, 1.0)), ('beta', (1.0, 0.0))])
+def test_a_local_temperature_of_zero_is_told_before_it_divides(site, factors, tmp_path):
+  change = {f'importance__sites__{site}': factors, 'transforms': ('importance',)}
+  with pytest.raises(ValueError, match='config.importance.sites: path needs a temperature'):
+    build.rollout_run(tiny_config('tbrm', steps=1, **change), tmp_path / 'run')
+  config = tiny_config('tbrm', steps=1, **change, temperature__alpha=0.1)
+  if site == 'beta':  # alpha is left
+    build.rollout_run(config, tmp_path / 'run').checkpointer.close()
+
+
 @pytest.mark.parametrize(
   'change, message',
   [

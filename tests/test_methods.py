@@ -13,6 +13,7 @@ import pytest
 from tiny_runs import shrunk
 
 from configs import countdown, methods
+from configs.sweeps import mechanisms
 from experiments import list_methods
 from maxent_lm import build
 from maxent_lm.build import run as build_run
@@ -95,6 +96,22 @@ def test_conventions_change_what_a_method_does_not_say_itself(arg):
   for key in rest:
     value = functools.reduce(lambda tree, part: tree[part], key.split('.'), config)
     assert value == functools.reduce(lambda tree, part: tree[part], key.split('.'), plain.to_dict())
+
+
+def test_ppo_makes_its_own_advantages(tmp_path):
+  config = tiny(methods.get_config('ppo'), transforms=('group_normalised',))
+  with pytest.raises(ValueError, match='group_normalised makes advantages, but ppo makes its own'):
+    build.rollout_run(config, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('name', [*mechanisms.COMPARED, *mechanisms.SOFT])
+def test_the_sweep_over_mechanisms_gives_all_the_same_budget(name):
+  plan = mechanisms.get_sweep()
+  (point,) = (each for each in plan.points if each.name == name)
+  warm, config = plan.config(point, 2, ''), plan.config(point, 2, 'warm')
+  assert warm.algorithm == 'imitation' and warm.seed == config.seed == 2
+  assert (config.steps, config.batch.prompts, config.batch.group_size) == (120, 32, 8)
+  assert config.init == 'warm' and config.optimizer == plan.config(plan.points[0], 0, 'w').optimizer
 
 
 def test_rows_of_the_table_tell_methods_apart():

@@ -61,10 +61,14 @@ def test_measures_by_name():
   wrong = tiny_config(measure='nucleus', transforms=('self_certainty_reward',))
   with pytest.raises(ValueError, match="needs config.measure='self_certainty', but it is"):
     make_measure(wrong)
+  with pytest.raises(ValueError, match="ucas needs config.measure='self_certainty'"):
+    make_measure(tiny_config(measure='clamped', transforms=('group_normalised', 'ucas')))
 
 
 def test_networks_that_are_missing_are_told_when_the_run_is_built(tmp_path):
-  for name, field in (('novelty_bonus', 'novelty'), ('disagreement_bonus', 'ensemble')):
-    with pytest.raises(ValueError, match=f'{name} reads Critic.{field}'):
+  for name, kind in (('novelty_bonus', 'rnd'), ('disagreement_bonus', 'ensemble')):
+    with pytest.raises(
+      ValueError, match=f"{name} reads Critic.*set config.curiosity.kind='{kind}'"
+    ):
       build.rollout_run(tiny_config('grpo', transforms=(name,)), tmp_path / 'run')
   assert not (tmp_path / 'run').exists()

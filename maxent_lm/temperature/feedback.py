@@ -32,9 +32,9 @@ def step(
 ) -> Controller:
   """c += delta where o lies below the target, else c -= delta; c in [low, high].
 
-  Nearer than `dead_band` to the target c stays. With direction 'hold_down' below means above. A gate
-  takes c out of force, not out of memory, at every o that is not below: the value is then 0 and the
-  remembered c moves on. `gate`, with what counts as below:
+  Nearer than `dead_band` to the target c stays. With direction 'hold_down' below means above. A
+  gate takes c out of force, not out of memory, at every o that is not below: the value is then 0
+  and the remembered c moves on. `gate`, with what counts as below:
 
     'none'         o < target; always in force
     'below'        o < target  [He et al. 2025, Skywork-OR1; o = entropy_mc, 0.2, delta 1e-4]

@@ -195,6 +195,32 @@ def test_clipped_values():
   )
 
 
+def test_ppos_advantages_are_generalised_advantage_estimation():
+  """On-policy the gradient in log pi is minus the whitened advantage, here by its recursion."""
+  views, batch = problem('small')
+  rng = np.random.default_rng(0)
+  mask, value, reward = np.asarray(batch.mask), *rng.normal(size=(2, *batch.mask.shape))
+  batch = batch._replace(logp=views.policy.logp, reward=jnp.asarray(reward))
+  lam, expected = 0.9, np.zeros(mask.shape)
+  for row in range(len(mask)):
+    after, next_value = 0.0, 0.0
+    for t in np.flatnonzero(mask[row])[::-1]:
+      after = reward[row, t] + next_value - value[row, t] + lam * after
+      expected[row, t], next_value = after, value[row, t]
+  white = (expected - expected[mask].mean()) / (expected[mask].std() + 1e-6)
+
+  def total(logp):
+    seen = views._replace(
+      policy=views.policy._replace(logp=logp), critic=Critic(jnp.asarray(value))
+    )
+    options = {**clip(0.2, 0.2), 'clip_dual': NO_CLIP, 'value_weight': 1.0, 'value_clip': NO_CLIP}
+    loss, _ = LOSSES['ppo'](seen, batch, knobs(0.0, 0.0), kl='none', lam=lam, **options)
+    return jnp.sum(loss)
+
+  found = jax.grad(total)(views.policy.logp)
+  np.testing.assert_allclose(found, np.where(mask, -white, 0), rtol=1e-9)
+
+
 def test_ppo_clips_values_around_the_lagged_critic():
   views, batch = problem('small')
   value = jnp.linspace(-1, 1, 15).reshape(3, 5)

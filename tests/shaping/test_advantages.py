@@ -67,7 +67,7 @@ TABLE = {
   'batch_scaled': functools.partial(advantages.batch_scaled, eps=1e-4, ddof=1),
   'leave_one_out': advantages.leave_one_out,
   'opo': advantages.opo,
-  'gpg': advantages.gpg,
+  'gpg': functools.partial(advantages.gpg, count='mixed'),
   'pass_at_k_max': functools.partial(advantages.pass_at_k_max, scale='none', eps=1e-6),
   'pass_at_k': functools.partial(advantages.pass_at_k, k=2, threshold=1.0),
   'quantile_baseline': functools.partial(
@@ -138,11 +138,18 @@ def test_opo_is_the_centre_of_equal_lengths_and_the_baseline_of_least_variance()
     assert abs((lengths[rows] * np.array(found[rows, 0])).sum()) < 1e-5
 
 
-def test_gpg_makes_up_for_rows_without_reward():
-  returns = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
-  batch = of_returns(returns, [0, 0, 0, 1, 1, 1])
-  found = advantages.gpg(batch).advantage[:, 0]
-  np.testing.assert_allclose(found, np.array([2 / 3, -1 / 3, -1 / 3, 0, 0, 0]) * 6, rtol=1e-6)
+@pytest.mark.parametrize(('count', 'scale'), [('mixed', 9 / 3), ('rewarded', 9 / 4)])
+def test_gpg_makes_up_for_groups_that_say_nothing(count, scale):
+  """One group of three is mixed, one all wrong, one all right: 3 rows count, or the 4 rewarded."""
+  batch = of_returns([1.0, 0, 0, 0, 0, 0, 1, 1, 1], np.arange(9) // 3)
+  found = advantages.gpg(batch, count=count).advantage[:, 0]
+  expected = np.array([2 / 3, -1 / 3, -1 / 3, 0, 0, 0, 0, 0, 0]) * scale
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_gpg_tells_what_it_can_count():
+  with pytest.raises(ValueError, match="unknown count 'all'; choose one of mixed, rewarded"):
+    advantages.gpg(of_returns([1.0, 0.0]), count='all')
 
 
 def test_pass_at_k_max_is_the_lead_of_the_best():

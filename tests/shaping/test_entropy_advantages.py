@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maxent_lm.shaping import entropy_advantages as shaped
-from maxent_lm.types import Batch, Scores, Views
+from maxent_lm.types import Batch, Critic, Scores, Views
 
 CASES = pathlib.Path(__file__).parent.parent / 'reference' / 'advantages.json'
 REFERENCE = {case['case']: case for case in json.loads(CASES.read_text())['cases']}
@@ -39,7 +39,9 @@ def problem():
   logit, entropy, measure = np.where(mask, rng.uniform(0.1, 2, size=(3, 6, 4)), np.nan)
   advantage = np.where(mask, rng.normal(size=(6, 1)), np.nan)
   scores = Scores(*map(jnp.asarray, (-logit, logit, logit, entropy, measure)))
-  return batch_of(advantage, mask, GROUP, CLUSTER), Views(scores)
+  ensemble = jnp.asarray(np.where(mask[..., None], rng.normal(size=(6, 4, 3)), np.nan))
+  views = Views(scores, critic=Critic(ensemble=ensemble))
+  return batch_of(advantage, mask, GROUP, CLUSTER), views
 
 
 UCAS = functools.partial(
@@ -48,6 +50,9 @@ UCAS = functools.partial(
 TABLE = {
   'entropy_bonus_advantage': functools.partial(
     shaped.entropy_bonus_advantage, strength=0.4, kappa=2.0
+  ),
+  'disagreement_advantage': functools.partial(
+    shaped.disagreement_advantage, strength=0.5, kappa=3.0
   ),
   'edge': functools.partial(shaped.edge, floor=1e-3),
   'gtpo': functools.partial(shaped.gtpo, highest=1.0, strength=0.1),
@@ -99,7 +104,11 @@ def test_laws(name):
 def test_padding_and_empty_rows_do_not_matter(name):
   batch, views = problem()
   found = TABLE[name](batch, views).advantage
-  wide = jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (2, 1))) if x.ndim == 2 else x, (batch, views))
+
+  def padded(x):
+    return x if x.ndim == 1 else jnp.pad(x, ((0, 0), (2, 1), (0, 0))[: x.ndim])
+
+  wide = jax.tree.map(padded, (batch, views))
   np.testing.assert_allclose(TABLE[name](*wide).advantage[:, 2:6], found, rtol=1e-12)
   fewer = jax.tree.map(lambda x: jnp.delete(x, 3, axis=0), (batch, views))
   shorter = TABLE[name](*fewer).advantage
@@ -149,11 +158,25 @@ def test_seed_by_hand():
     np.testing.assert_allclose(kept[batch.mask], batch.advantage[batch.mask], rtol=1e-12)
 
 
+def test_disagreement_is_a_bonus_that_changes_no_sign():
+  batch, views = problem()
+  advantage = np.nan_to_num(np.asarray(batch.advantage))
+  spread = np.nan_to_num(np.std(np.asarray(views.critic.ensemble), axis=-1))
+  found = TABLE['disagreement_advantage'](batch, views).advantage
+  expected = advantage + np.minimum(0.5 * spread, np.abs(advantage) / 3)
+  np.testing.assert_allclose(found, expected, rtol=1e-12)
+  assert (np.sign(found) == np.sign(advantage)).all()
+  assert (0.5 * spread < np.abs(advantage) / 3).any()  # both sides of the minimum
+  assert (0.5 * spread > np.abs(advantage) / 3).any()
+
+
 def test_refusals():
   batch, views = problem()
+  with pytest.raises(ValueError, match="set config.curiosity.kind='ensemble'"):
+    TABLE['disagreement_advantage'](batch, views._replace(critic=None))
   with pytest.raises(ValueError, match="unknown pool 'max'; choose one of mean, sum"):
     UCAS(batch, views, pool='max')
-  with pytest.raises(ValueError, match='ucas: needs a measure of certainty'):
+  with pytest.raises(ValueError, match='ucas needs a measure of certainty'):
     UCAS(batch, Views(views.policy._replace(measure=None)))
   with pytest.raises(
     ValueError, match="unknown discount 'cosine'; choose one of exp, focal, linear"

@@ -20,6 +20,7 @@ OPTIONS = {
   'as_is': {},
   'top_share': {'share': 0.4},
   'quantile': {'q': 0.7},
+  'above_quantile': {'q': 0.7},
   'band': {'low': 0.2, 'high': 0.9},
   'random_in_band': {'low': 0.1, 'high': 0.95, 'share': 0.4, 'seed': 3},
   'linear': {},
@@ -28,7 +29,7 @@ OPTIONS = {
   'z_score': {'rate': 2.0},
   'inverse': {},
 }
-CHOICES = ('top_share', 'quantile', 'band', 'random_in_band')
+CHOICES = ('top_share', 'quantile', 'above_quantile', 'band', 'random_in_band')
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,25 @@ def test_quantile_is_numpys():
     threshold = np.quantile(np.asarray(values)[MASK], q)
     expected = MASK & (np.asarray(values) >= threshold)
     np.testing.assert_array_equal(selected('quantile', 'batch', batch, values, q=q), expected)
-  np.testing.assert_array_equal(selected('quantile', 'batch', batch, jnp.ones((B, T))), MASK)
+    above = MASK & (np.asarray(values) > threshold)
+    np.testing.assert_array_equal(selected('above_quantile', 'batch', batch, values, q=q), above)
+  equal = jnp.ones((B, T))
+  np.testing.assert_array_equal(selected('quantile', 'batch', batch, equal), MASK)
+  assert not np.asarray(selected('above_quantile', 'batch', batch, equal)).any()
+
+
+@pytest.mark.parametrize('tokens', [1, 6, 11])
+def test_a_quantile_that_is_a_token_is_not_above_itself(tokens):
+  """q (n - 1) is a whole number: >= takes one more token than >."""
+  values = jnp.asarray(np.random.default_rng(tokens).normal(size=(1, tokens)))
+  pool = selectors.Pool(
+    values > -jnp.inf, jnp.zeros(1, jnp.int32), jnp.zeros((1, tokens), 'uint32')
+  )
+  taken = [
+    int(np.sum(select(values, pool, q=0.8)))
+    for select in (selectors.quantile, selectors.above_quantile)
+  ]
+  assert taken == [tokens // 5 + 1, tokens // 5]
 
 
 def test_random_in_band_is_uniform_and_follows_its_seed():

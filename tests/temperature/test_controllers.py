@@ -17,13 +17,14 @@ CASES = {case['case']: case for case in json.loads(REFERENCE.read_text())['cases
 
 BOX = {'low': 0.01, 'high': 2.0}
 UP = {'observe': 'entropy', 'target': 0.5, 'direction': 'hold_up', **BOX}
+STEP = {**UP, 'delta': 0.05, 'dead_band': 0.0}
 # name -> arguments; o in the tests lies between 0 and 1 around the target .5, c starts at .3.
 OBSERVING = {
   'dual': {**UP, 'learning_rate': 0.5},
   'raw_dual': {**UP, 'learning_rate': 0.3},
-  'step': {**UP, 'delta': 0.05, 'gate': 'none'},
-  'step_below': {**UP, 'delta': 0.05, 'gate': 'below'},
-  'step_at_or_below': {**UP, 'delta': 0.05, 'gate': 'at_or_below'},
+  'step': {**STEP, 'gate': 'none'},
+  'step_below': {**STEP, 'gate': 'below'},
+  'step_at_or_below': {**STEP, 'gate': 'at_or_below'},
   'band': {
     'observe': 'entropy',
     'lower': 0.4,
@@ -214,6 +215,7 @@ def test_skywork():
     observe='entropy',
     target=options['target_ent'],
     delta=options['delta_ent_coef'],
+    dead_band=0.0,
     gate='below',
     direction='hold_up',
     low=options['min_ent_coef'],
@@ -235,6 +237,14 @@ def test_trl_counts_the_target_itself_as_below():
   np.testing.assert_allclose(trl.memory[0], [0.2, 0.3, 0.2, 0.1, 0.2], atol=1e-6)
   skywork = scan(make('step_below', **start, low=0.0), seen)[1]
   np.testing.assert_allclose(skywork.value, [0, 0, 0, 0, 0.1], atol=1e-6)
+
+
+def test_a_step_rests_in_its_dead_band():
+  controller = make('step', initial=0.1, delta=0.1, dead_band=0.15)
+  found = trace(controller, [0.2, 0.4, 0.6, 0.66, 0.64, 0.3])
+  np.testing.assert_allclose(found, [0.2, 0.2, 0.2, 0.1, 0.1, 0.2], atol=1e-6)
+  with pytest.raises(ValueError, match='dead_band must not be negative'):
+    make('step', dead_band=-0.1)
 
 
 def test_a_coefficient_out_of_force_is_not_frozen():

@@ -155,6 +155,10 @@ def test_a_guard_stops_the_run_after_a_checkpoint(tmp_path, capsys):
     np.testing.assert_array_equal(left, right)
   assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 3
   assert run(tmp_path / 'run', 5, guards__alarms=()).step == 5
+  raised = {**RAISE, 'guards__raise_alpha__every': 1}
+  assert run(tmp_path / 'run', 8, **raised).step == 8
+  rows = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  assert rows[-1]['alpha_raised'] == 1 and rows[-1]['alpha'] > rows[4]['alpha']
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,20 @@ def test_own_samples_become_a_file(tmp_path):
 @pytest.mark.parametrize(
   ('changes', 'sentence'),
   [
-    ({'algorithm': 'grpo'}, "config.algorithm='grpo' needs the log-probabilities of whoever"),
+    ({'algorithm': 'grpo'}, "config.algorithm: 'grpo' needs the log-probabilities of whoever"),
+    ({'transforms': ('perplexity_bonus',)}, "config.transforms: 'perplexity_bonus' needs the log"),
+    (
+      {'transforms': ('importance',), 'importance.estimate': 'surprisal'},
+      "config.importance.estimate: 'surprisal' needs the log",
+    ),
+    ({'guards.alarms': ('mismatch',)}, "config.guards.alarms: 'mismatch' needs the log"),
+    (
+      {'temperature.beta_control': 'dual', 'beta.dual.observe': 'entropy_mc'},
+      "config.temperature.beta_control: 'dual' needs the log",
+    ),
+    ({'batch.rounds': 2}, 'config.batch.rounds is for samples of the policy'),
+    ({'temperature.sampler': 1.2}, 'config.temperature.sampler=1.2 by .fixed. is for experiments'),
+    ({'algorithm': 'aot', 'aot.smoothing': 0.5}, 'config.aot.smoothing=0.5 must be from 0'),
     ({'batch.max_prompt_tokens': 1}, 'leaves none of the 16 rows of'),
     ({'batch.max_new_tokens': 600}, "line 1 of '.*' has a prompt of 6 tokens and needs 608 pos"),
     ({'temperature.alpha': -0.2}, 'needs a temperature alpha \\+ beta above 0'),
@@ -233,6 +246,12 @@ def test_wrong_values_are_told_before_anything_is_written(changes, sentence, tmp
   with pytest.raises(ValueError, match=sentence):
     build.offline_run(config, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+
+
+def test_samples_of_the_policy_need_no_file(tmp_path):
+  config = shrunk(methods.get_config('dpo'), offline__path='pairs.jsonl')
+  with pytest.raises(ValueError, match='is read by experiments/preference.py; leave it out'):
+    build.rollout_run(config, tmp_path / 'run')
 
 
 def test_less_entropy_than_dpo_is_a_negative_alpha(tmp_path):
