@@ -7,6 +7,7 @@ Shapes: P problems, K samples each, B = P K rows.
 """
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +21,16 @@ from scipy import special
 
 from maxent_lm import data, detection
 from maxent_lm.data import Graded, Reader
+from maxent_lm.sampling import adaptive_consistency, deepconf
 from maxent_lm.sampling.generate import Generate, Rollout
-from maxent_lm.sampling.vote import majority_vote
+from maxent_lm.sampling.vote import Vote, majority_vote, weighted_vote
 from maxent_lm.tasks.base import Problem
 from maxent_lm.types import Params, Scorer
 
 Row = dict[str, Any]  # of one problem, plain values that JSON can hold
 BINS = 10  # of the calibration error
+ENOUGH = 0.95  # chance that the answer in front stays there, for adaptive consistency to stop
+CONFIDENT = 0.1  # share of the responses that vote in DeepConf
 
 
 def pass_at_k(correct: np.ndarray, *, samples: int | np.ndarray, k: int) -> np.ndarray:
@@ -184,14 +188,21 @@ def problem_row(problem: Problem, samples: Samples, modes: int | None) -> Row:
 
   A response that was cut has not answered: it has no class in `classes`, in the semantic entropies
   and in the vote. The majority is the most frequent class (of several the one sampled first), its
-  share is out of all K, and it is right if the first response of that class is. `entropy` weighs
-  every token alike, `logp` is the mean over the responses; the lists `right`, `sample_entropy` and
-  `sample_logp` have an entry a response.
+  share is out of all K, and it is right if the first response of that class is. `adaptive` is the
+  vote of adaptive consistency over the same responses in turn, with the number that it takes;
+  `confident` that of the most confident ones, by their confidence. `entropy` weighs tokens alike,
+  `logp` is the mean over the responses; the lists `right`, `sample_entropy` and `sample_logp` have
+  an entry a response.
   """
   right = samples.reward == 1
   ended = zip(samples.classes, samples.finished, strict=True)
   answers = [name if finished else None for name, finished in ended]
   vote = majority_vote(answers)
+  adaptive = _adaptive(answers)
+
+  def is_right(vote: Vote) -> bool:
+    return vote.answer is not None and bool(right[answers.index(vote.answer)])
+
   counts = Counter(name for name in answers if name is not None)
   found = {name for name, ok in zip(samples.classes, right, strict=True) if ok}
   row = {
@@ -204,7 +215,9 @@ def problem_row(problem: Problem, samples: Samples, modes: int | None) -> Row:
     'classes': dict(counts.most_common()),
     'majority': vote.answer,
     'majority_share': vote.share,
-    'majority_right': vote.answer is not None and bool(right[answers.index(vote.answer)]),
+    'majority_right': is_right(vote),
+    'adaptive_right': is_right(adaptive.vote),
+    'adaptive_samples': adaptive.samples,
     **semantic_entropies(answers, samples.logp / samples.length),
     'entropy': float(np.average(samples.entropy, weights=samples.length)),
     'logp': float(samples.logp.mean()),
@@ -218,7 +231,15 @@ def problem_row(problem: Problem, samples: Samples, modes: int | None) -> Row:
   if samples.confidence is not None:
     row['confidence'] = float(samples.confidence.mean())
     row['sample_confidence'] = samples.confidence.tolist()
+    votes = deepconf.most_confident(samples.confidence, share=CONFIDENT)
+    row['confident_right'] = is_right(weighted_vote(answers, votes * samples.confidence))
   return row
+
+
+def _adaptive(answers: Sequence[str | None]) -> adaptive_consistency.Adaptive:
+  """The vote over the answers in turn, until the one in front is ahead for good."""
+  rule = functools.partial(adaptive_consistency.stops_beta, threshold=ENOUGH)
+  return adaptive_consistency.adaptive_vote(iter(answers).__next__, rule, limit=len(answers))
 
 
 def semantic_entropies(classes: Sequence[str | None], logp: np.ndarray) -> dict[str, float]:
@@ -253,7 +274,8 @@ def semantic_entropies(classes: Sequence[str | None], logp: np.ndarray) -> dict[
 def summary(rows: Sequence[Row]) -> dict[str, float]:
   """The table row of `problem_row`s that have the same number of samples K.
 
-  Keys: pass@1, pass@K, distinct@K, coverage@K (where the modes are known), maj@K, reward, entropy
+  Keys: pass@1, pass@K, distinct@K, coverage@K (where the modes are known), maj@K, adaptive@K with
+  adaptive_samples, confident@K (where confidence was measured), reward, entropy
   (nats per token), length, finished, semantic_entropy and semantic_entropy_miller_madow, kl (where
   it was measured), ece and brier of the majority's share as the confidence that it is right, what
   `detection_scores` gives, problems, samples.
@@ -267,6 +289,8 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
     f'pass@{k}': pass_at_k(correct, samples=k, k=k).mean(),
     f'distinct@{k}': columns['distinct'].mean(),
     f'maj@{k}': right.mean(),
+    f'adaptive@{k}': columns['adaptive_right'].mean(),
+    'adaptive_samples': columns['adaptive_samples'].mean(),
     'reward': columns['reward'].mean(),
     'entropy': np.average(columns['entropy'], weights=tokens),
     'semantic_entropy': columns['semantic_entropy'].mean(),
@@ -281,13 +305,15 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
     table[f'coverage@{k}'] = coverage(columns['distinct'], modes, samples=k).mean()
   if all('kl' in row for row in rows):
     table['kl'] = np.mean([row['kl'] for row in rows])
+  if all('confident_right' in row for row in rows):
+    table[f'confident@{k}'] = np.mean([row['confident_right'] for row in rows])
   table = {name: float(value) for name, value in (table | detection_scores(rows)).items()}
   return table | {'problems': len(rows), 'samples': k}
 
 
 MEANS = (
   *('distinct', 'reward', 'entropy', 'finished', 'majority_share', 'majority_right'),
-  *('semantic_entropy', 'semantic_entropy_miller_madow'),
+  *('semantic_entropy', 'semantic_entropy_miller_madow', 'adaptive_right', 'adaptive_samples'),
 )
 
 

@@ -173,6 +173,20 @@ def test_the_entropy_of_a_problem_weighs_tokens_alike():
   assert problem_row(Problem('', '', '', None), of, None)['entropy'] == 0.75
 
 
+def test_other_votes_over_the_same_responses():
+  """Five of a kind are enough for adaptive consistency; the most confident one says b."""
+  answers = ['a'] * 5 + ['b'] * 15
+  found = row(answers, [1] * 5 + [0] * 15, confidence=np.array([1.0] * 19 + [9.0]))
+  assert (found['majority'], found['majority_right']) == ('b', False)
+  assert (found['adaptive_samples'], found['adaptive_right']) == (4, True)
+  assert found['confident_right'] is False
+  split = row(['a', 'b'] * 4, [1, 0] * 4, confidence=np.arange(8.0)[::-1] + 1)
+  assert (split['adaptive_samples'], split['confident_right']) == (8, True)
+  table = summary([split])
+  assert (table['adaptive@8'], table['adaptive_samples'], table['confident@8']) == (1, 8, 1)
+  assert 'confident@8' not in summary([row(['a', 'b'] * 4, [1, 0] * 4)])
+
+
 def test_semantic_entropies():
   even = np.full(4, -1.0)
   found = semantic_entropies(['a', 'b', 'c', 'b'], even)
@@ -278,7 +292,7 @@ def test_an_evaluation_measures_confidence_when_asked(policy):
   )
   assert [r['id'] for r in rows] == [policy_id(config, policy, i) for i in range(8)]
   assert all(r['confidence'] == pytest.approx(np.average(r['sample_confidence'])) for r in rows)
-  plain = [{k: v for k, v in r.items() if 'confidence' not in k} for r in rows]
+  plain = [{k: v for k, v in r.items() if 'confiden' not in k} for r in rows]
   assert plain == without
   assert summary(rows)['finished'] == np.mean([r['finished'] for r in rows])
 
