@@ -1,7 +1,8 @@
 # Everything a user needs: `make quickstart`, `make test`. Both make .venv and install into it.
 
 PYTHON ?= python3
-PYTEST := .venv/bin/python -m pytest
+WORKERS ?= 2
+PYTEST := .venv/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
 .PHONY: quickstart test test-parity lint format clean
 

@@ -13,7 +13,7 @@ from test_invariances import GROUP, MASK, problem
 from configs import base
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.masked import sequence_mean, token_mean
-from maxent_lm.shaping import TRANSFORMS, chain
+from maxent_lm.shaping import TRANSFORMS, chain, selectors
 from maxent_lm.shaping.importance import DENOMINATORS, ESTIMATES, SITES, importance
 from maxent_lm.shaping.selectors import SELECTORS, make_pool
 from maxent_lm.types import Batch, Scores, Temperature, Views
@@ -144,6 +144,16 @@ def test_quantile_is_that_of_trl(threshold):
   np.testing.assert_array_equal(
     np.where(batch.mask, shaped.weight, 0).astype(bool), case['outputs']['mask']
   )
+
+
+def test_siren_takes_what_lies_above_the_quantile_of_the_row():
+  """The original also takes padding that lies above it; here only response tokens compete."""
+  case = CASES['siren_quantile_mask']
+  mask = np.array(case['inputs']['response_mask'], bool)
+  values = jnp.asarray(case['inputs']['entropy'])
+  pool = selectors.Pool(jnp.asarray(mask), jnp.arange(2), jnp.zeros(mask.shape, jnp.uint32))
+  found = selectors.above_quantile(values, pool, q=case['kwargs']['lower'])
+  np.testing.assert_array_equal(np.asarray(found)[mask], np.array(case['outputs']['mask'])[mask])
 
 
 @pytest.mark.parametrize('site', ['loss', 'advantage'])

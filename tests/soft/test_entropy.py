@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maxent_lm.masked import masked_mean
 from maxent_lm.soft import entropy
 
 REFERENCE = pathlib.Path(__file__).parents[1] / 'reference' / 'token_entropy.json'
@@ -150,15 +151,23 @@ def test_originals_over_all_actions(name, measure):
   case = CASES[name]
   mask = jnp.asarray(case['inputs']['response_mask'])
 
-  def masked_mean(z):
+  def mean(z):
     values = MEASURES[measure](z)
     return jnp.sum(values * mask) / jnp.sum(mask), values
 
   z = jnp.asarray(case['inputs']['logits'])
-  gradient, values = jax.grad(masked_mean, has_aux=True)(z)
+  gradient, values = jax.grad(mean, has_aux=True)(z)
   np.testing.assert_allclose(values, case['outputs']['per_token'], atol=1e-12)
-  np.testing.assert_allclose(masked_mean(z)[0], case['outputs']['masked_mean'], atol=1e-12)
+  np.testing.assert_allclose(mean(z)[0], case['outputs']['masked_mean'], atol=1e-12)
   np.testing.assert_allclose(gradient, case['outputs']['grad_of_masked_mean'], atol=1e-12)
+
+
+def test_verls_entropy_loss_is_the_mean_over_tokens():
+  """verl b178a3cd, core_algos.compute_entropy_loss with token-mean, on the same logits."""
+  case = CASES['verl_entropy_from_logits']['inputs']
+  values = entropy.token_entropy(jnp.asarray(case['logits']))
+  loss = masked_mean(values, jnp.asarray(case['response_mask'], bool))
+  np.testing.assert_allclose(loss, 0.8540336232825769, atol=1e-12)
 
 
 def test_siren():
