@@ -53,6 +53,7 @@ def train(
       if pending is not None:
         record(*pending)
       state = watch.respond(state)  # to the rows before this step's
+      # The row tells of all that was sampled, where controllers saw what was trained on.
       pending = (step, {**metrics, **collected.metrics})
       if step % samples_every == 0 or step == steps - 1:
         write_samples(workdir / 'samples.jsonl', step, collected.samples)
