@@ -35,10 +35,10 @@ METHODS: dict[str, Method] = {
   'dapo': Method(
     'Yu et al. 2025',
     {
-      **{'transforms': ('overlong', 'group_normalised'), 'grpo.clip_high': 0.28},
-      **{'grpo.clip_dual': 10.0, 'batch.rounds': 3, 'overlong.limit': 11, 'overlong.buffer': 2},
+      **{'grpo.clip_high': 0.28, 'grpo.clip_dual': 10.0, 'batch.rounds': 3},
     },
-    'after so many rounds of sampling, groups all right or all wrong fill up the batch',
+    'after so many rounds of sampling, groups all right or all wrong fill up the batch; no '
+    'overlong shaping (transform `overlong`), since right answers here may take all tokens',
   ),
   'gspo': Method('Zheng et al. 2025', {'algorithm': 'gspo', 'reduction': 'sequence_mean'}),
   'cispo': Method('MiniMax 2025', {'algorithm': 'cispo'}),
