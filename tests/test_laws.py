@@ -318,7 +318,7 @@ def test_a_target_equal_to_the_policy_changes_nothing():
 
 
 @pytest.mark.parametrize(
-  'name', OBJECTIVES.keys() - POLICY_GRADIENTS.keys() - {'imitation', 'ORPO'}
+  'name', sorted(OBJECTIVES.keys() - POLICY_GRADIENTS.keys() - {'imitation', 'ORPO'})
 )
 def test_alpha_beta_split_is_a_tempered_reference(name):
   """(alpha, beta, ref) == (0, kappa, ref^(beta/kappa)), not renormalised."""
