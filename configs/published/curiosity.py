@@ -23,6 +23,7 @@ METHODS: dict[str, Method] = {
   'rnd': Method(
     'Burda et al. 2019',
     {'transforms': ('novelty_bonus', 'group_normalised'), 'curiosity.kind': 'rnd'},
+    'the bonus is scaled by the group, not by a running deviation; no value head for it',
   ),
   'count_bonus': Method(
     'Bellemare et al. 2016, counts within the group',

@@ -23,6 +23,7 @@ STYLES: tuple[Style, ...] = (
   ('#000000', 'X', '-.'),
   ('#999999', '*', ':'),
 )
+FILLS = (1.0, 0.0, 0.35)  # how opaque markers are filled, each time the styles have run out
 
 
 def learning_curve(
@@ -63,7 +64,8 @@ def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str)
 def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   """Means over the rows with the same `by` in the plane of two columns, with every row, as a PNG.
 
-  Names stand beside the means; hollow markers after the eighth. Rows without a column are left out.
+  Hollow markers after the eighth name, pale ones after the sixteenth. Rows without a column are
+  left out.
   """
   plt = _pyplot()
   figure, axes = plt.subplots(figsize=(10, 7), layout='constrained')
@@ -71,15 +73,15 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   names = dict.fromkeys(row[by] for row in rows)
   for number, name in enumerate(names):
     colour, marker, _ = STYLES[number % len(STYLES)]
-    fill = colour if number < len(STYLES) else 'none'
+    fill = (colour, FILLS[number // len(STYLES) % len(FILLS)])
     points = np.array([(row[x], row[y]) for row in rows if row[by] == name])
     axes.scatter(*points.T, s=12, color=colour, alpha=0.5)
     mean = tuple(points.mean(axis=0))
-    axes.scatter(*mean, s=90, marker=marker, edgecolors=colour, facecolors=fill, zorder=3)
-    axes.annotate(name, mean, xytext=(6, 6), textcoords='offset points', fontsize=9)
+    look = {'marker': marker, 'edgecolors': colour, 'facecolors': fill}
+    axes.scatter(*mean, s=90, label=name, zorder=3, **look)
   axes.set(xlabel=x, ylabel=y)
-  axes.margins(0.12)
   axes.grid(alpha=0.3)
+  figure.legend(loc='outside right upper')
   figure.savefig(path, dpi=120)
   plt.close(figure)
 
