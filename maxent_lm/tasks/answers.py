@@ -81,7 +81,7 @@ _SENTENCE_END = re.compile(r'[.!?](?=\s|$)')
 _PROSE = re.compile(r'(?<![\\{A-Za-z])[A-Za-z]{3,}(?![A-Za-z}])')
 _LEADING_CHOICE = re.compile(r'[\s*_:]*\(?([A-J])(?:\)|[.,;:*]|\s(?!\s*[=+*/^<>-])|$)')
 _FONT = re.compile(r'\\(?:text|mathrm|textbf)\s?\{([^{}]*)\}')
-_CHOICE = re.compile(r'\(([A-J])\)|\b(?:option|choice)\s+\(?([A-J])\b')
+_CHOICE = re.compile(r'\(([A-J])\)|\b(?i:option|choice)\s+\(?([A-J])\b')
 
 
 def extract_boxed(text: str) -> str | None:

@@ -104,7 +104,7 @@ def _write(node: Node, text: str) -> str:
   if node[0] in STRUCTURES:
     return ' '.join(text.split())
   try:
-    form = forms.form(node)
+    form = forms.form(algebra.Algebra(), node)
   except (algebra.TooLarge, ZeroDivisionError):
     return ' '.join(text.split())
   value = algebra.rational(form)

@@ -15,8 +15,8 @@ exponents rational. Generators:
 different forms are different values. e and pi are taken to be independent, which nobody has proved.
 Otherwise equal forms are equal values, and different forms say nothing.
 
-Everything is bounded: the bits of a number, the terms, and the products of terms that one form may
-take (MAX_WORK). Beyond that `TooLarge` is raised; 1/0 raises ZeroDivisionError.
+Everything is bounded: the bits of a number, the terms, and the products of terms that one `Algebra`
+may take (MAX_WORK). Beyond that `TooLarge` is raised; 1/0 raises ZeroDivisionError.
 """
 
 import itertools
@@ -25,9 +25,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from maxent_lm.tasks.maths.nodes import Node
+
 MAX_BITS = 4096
 MAX_TERMS = 256
-MAX_WORK = 20_000
+MAX_WORK = 8_000  # products of terms of all forms of one comparison; about 50 us each
 MAX_EXPONENT = 64  # of a sum; that of a monomial is bounded by MAX_DEGREE
 MAX_DEGREE = 10_000
 _LARGEST_PRIME = 10_000  # of trial division
@@ -74,7 +76,7 @@ def _freeze(above: Poly, below: Poly | None = None) -> Form:
 
 
 def _sorted(poly: Poly) -> tuple[tuple[Mono, Fraction], ...]:
-  return tuple(sorted(poly.items(), key=repr))
+  return tuple(sorted(poly.items(), key=lambda term: repr(term[0])))
 
 
 def _generators(form: Form) -> set[Generator]:
@@ -139,6 +141,7 @@ class Algebra:
 
   def __init__(self) -> None:
     self._work = MAX_WORK
+    self.known: dict[Node, Form] = {}  # forms of trees, for forms.py
 
   def spend(self, work: int) -> None:
     """Takes `work` products of terms off the budget; TooLarge if there are not as many left."""
@@ -255,8 +258,8 @@ class Algebra:
     found: list[tuple[Generator, Fraction]] = []
     if value < 0:
       found.append((('i',), Fraction(2)))
-    self.spend(100)
     for number, direction in ((abs(value.numerator), 1), (value.denominator, -1)):
+      self.spend(2 + number.bit_length())
       for prime, times in _factor(number).items():
         found.append((('prime', prime), Fraction(times * direction)))
     return found

@@ -35,23 +35,49 @@ class Status(enum.Enum):
 
 
 EQUAL, DIFFERENT, UNVERIFIABLE = Status.EQUAL, Status.DIFFERENT, Status.UNVERIFIABLE
+_LEAST_SECONDS = 0.02  # that are worth asking sympy for
 _UNORDERED = ('list', 'set', 'union')
 _VERDICTS = {symbolic.Verdict.EQUAL: EQUAL, symbolic.Verdict.DIFFERENT: DIFFERENT}
 
 
 def compare(left: Node, right: Node) -> Status:
-  """Symmetric in its arguments as far as sympy is."""
+  """Whether two trees say the same; symmetric in its arguments as far as sympy is.
+
+  The work on exact forms, and the seconds that sympy takes, are bounded for the whole comparison.
+  """
+  return _compare(_Effort(), left, right)
+
+
+class _Effort:
+  """What one comparison may still spend."""
+
+  def __init__(self) -> None:
+    self.algebra, self.seconds = algebra.Algebra(), symbolic.SECONDS
+
+  def form(self, node: Node) -> Form:
+    return forms.form(self.algebra, node)
+
+  def ask(self, left: Node, right: Node) -> Status:
+    """Sympy's verdict."""
+    if self.seconds < _LEAST_SECONDS:
+      return UNVERIFIABLE
+    verdict, seconds = symbolic.decide(left, right, seconds=self.seconds)
+    self.seconds -= seconds
+    return _VERDICTS.get(verdict, UNVERIFIABLE)
+
+
+def _compare(effort: _Effort, left: Node, right: Node) -> Status:
   left_name, left_unit, left = _strip(left)
   right_name, right_unit, right = _strip(right)
   if left[0] == 'equation' or right[0] == 'equation':
-    return _equations((left_name, left), (right_name, right))
+    return _equations(effort, (left_name, left), (right_name, right))
   if left_name and right_name and left_name != right_name:
     return DIFFERENT
   if left_unit and right_unit and left_unit != right_unit:
     return UNVERIFIABLE
   if left[0] not in STRUCTURES and right[0] not in STRUCTURES:
-    return _scalars(left, right)
-  return _structures(left, right)
+    return _scalars(effort, left, right)
+  return _structures(effort, left, right)
 
 
 def _strip(node: Node) -> tuple[str, str, Node]:
@@ -76,23 +102,23 @@ def _all(statuses: Sequence[Status]) -> Status:
 # --- scalars -----------------------------------------------------------------------------------
 
 
-def _scalars(left: Node, right: Node) -> Status:
+def _scalars(effort: _Effort, left: Node, right: Node) -> Status:
   try:
-    status = _exact(forms.form(left), forms.form(right))
+    status = _exact(effort, effort.form(left), effort.form(right))
   except ZeroDivisionError:
     return UNVERIFIABLE
   except TooLarge:
-    return DIFFERENT if numeric.differ(left, right) else UNVERIFIABLE
+    return DIFFERENT if numeric.agree(left, right) is False else UNVERIFIABLE
   if status is not None:
     return status
-  if numeric.differ(left, right):
-    return DIFFERENT
-  return _VERDICTS.get(symbolic.decide(left, right), UNVERIFIABLE)
+  if not (agreed := numeric.agree(left, right)):
+    return UNVERIFIABLE if agreed is None else DIFFERENT
+  return effort.ask(left, right)
 
 
-def _exact(left: Form, right: Form) -> Status | None:
+def _exact(effort: _Effort, left: Form, right: Form) -> Status | None:
   """What the forms decide; None if nothing."""
-  if forms.same(left, right):
+  if forms.same(effort.algebra, left, right):
     return EQUAL
   return DIFFERENT if algebra.settled(left) and algebra.settled(right) else None
 
@@ -100,9 +126,9 @@ def _exact(left: Form, right: Form) -> Status | None:
 # --- equations ---------------------------------------------------------------------------------
 
 
-def _equations(left: tuple[str, Node], right: tuple[str, Node]) -> Status:
+def _equations(effort: _Effort, left: tuple[str, Node], right: tuple[str, Node]) -> Status:
   try:
-    one, other = _difference(*left), _difference(*right)
+    one, other = _difference(effort, *left), _difference(effort, *right)
   except (TooLarge, ZeroDivisionError):
     return UNVERIFIABLE
   if one is None or other is None:
@@ -117,7 +143,7 @@ def _equations(left: tuple[str, Node], right: tuple[str, Node]) -> Status:
   return DIFFERENT if settled else UNVERIFIABLE
 
 
-def _difference(name: str, node: Node) -> dict[algebra.Mono, Fraction] | None:
+def _difference(effort: _Effort, name: str, node: Node) -> dict[algebra.Mono, Fraction] | None:
   """Left side minus right side of an equation with variables; None for anything else."""
   if node[0] == 'equation':
     left, right = node[1], node[2]
@@ -125,9 +151,9 @@ def _difference(name: str, node: Node) -> dict[algebra.Mono, Fraction] | None:
     left, right = ('var', name), node
   else:
     return None
-  if node[0] != 'equation' and not algebra.variables(forms.form(right)):
+  if node[0] != 'equation' and not algebra.variables(effort.form(right)):
     return None
-  form = forms.form(('add', (left, ('mul', (('num', Fraction(-1)), right)))))
+  form = effort.form(('add', (left, ('mul', (('num', Fraction(-1)), right)))))
   return dict(form.above)
 
 
@@ -139,8 +165,8 @@ def _scaled(poly: dict[algebra.Mono, Fraction]) -> dict[algebra.Mono, Fraction]:
 # --- structures --------------------------------------------------------------------------------
 
 
-def _structures(left: Node, right: Node) -> Status:
-  left, right = _merge(left), _merge(right)
+def _structures(effort: _Effort, left: Node, right: Node) -> Status:
+  left, right = _merge(effort, left), _merge(effort, right)
   kinds = left[0], right[0]
   if set(kinds) == {'list', 'set'}:
     left, right = ('list', *left[1:]), ('list', *right[1:])
@@ -148,33 +174,33 @@ def _structures(left: Node, right: Node) -> Status:
     return DIFFERENT
   kind = left[0]
   if kind in _UNORDERED:
-    return _unordered(left[1], right[1])
+    return _unordered(effort, left[1], right[1])
   if kind == 'matrix':
     if [len(row) for row in left[1]] != [len(row) for row in right[1]]:
       return DIFFERENT
-    return _ordered(sum(left[1], ()), sum(right[1], ()))
+    return _ordered(effort, sum(left[1], ()), sum(right[1], ()))
   if kind in ('tuple', 'ratio'):
     # with two parts brackets say which ends belong to an interval
     if kind == 'tuple' and left[1] != right[1] and len(left[2]) == 2:
       return DIFFERENT
     place = 2 if kind == 'tuple' else 1
-    return _ordered(left[place], right[place])
+    return _ordered(effort, left[place], right[place])
   if kind == 'relation':
-    return _ordered(left[2:], right[2:]) if left[1] == right[1] else UNVERIFIABLE
+    return _ordered(effort, left[2:], right[2:]) if left[1] == right[1] else UNVERIFIABLE
   return EQUAL if left == right else DIFFERENT  # words, infinities, numbers with a base
 
 
-def _ordered(left: Sequence[Node], right: Sequence[Node]) -> Status:
+def _ordered(effort: _Effort, left: Sequence[Node], right: Sequence[Node]) -> Status:
   if len(left) != len(right):
     return DIFFERENT
-  return _all([compare(a, b) for a, b in zip(left, right, strict=True)])
+  return _all([_compare(effort, a, b) for a, b in zip(left, right, strict=True)])
 
 
-def _unordered(left: Sequence[Node], right: Sequence[Node]) -> Status:
+def _unordered(effort: _Effort, left: Sequence[Node], right: Sequence[Node]) -> Status:
   """EQUAL iff the parts can be paired; DIFFERENT iff some part is unlike every other."""
   if len(left) != len(right):
     return DIFFERENT
-  table = [[compare(a, b) for b in right] for a in left]
+  table = [[_compare(effort, a, b) for b in right] for a in left]
   free = set(range(len(right)))
   for row in table:
     partner = next((j for j in sorted(free) if row[j] == EQUAL), None)
@@ -189,13 +215,13 @@ def _unordered(left: Sequence[Node], right: Sequence[Node]) -> Status:
   return UNVERIFIABLE if unknown else DIFFERENT
 
 
-def _merge(node: Node) -> Node:
+def _merge(effort: _Effort, node: Node) -> Node:
   """Sets without repetitions; unions of rational intervals and points as disjoint intervals."""
   if node[0] == 'set':
     return 'set', tuple(dict.fromkeys(node[1]))
   if node[0] != 'union':
     return node
-  spans = [span for part in node[1] for span in _spans(part)]
+  spans = [span for part in node[1] for span in _spans(effort, part)]
   if any(span is None for span in spans):
     return node
   merged: list[list[Ends]] = []
@@ -213,25 +239,26 @@ Ends = tuple[float | Fraction, int]  # a point, and -1, 0 or 1: just below, at, 
 
 def _touch(high: Ends, low: Ends) -> bool:
   """Whether nothing lies between the end of one interval and the beginning of the next."""
-  return high[0] == low[0] and high[1] - low[1] >= 0
+  return high[0] == low[0] and low[1] - high[1] <= 1
 
 
-def _spans(part: Node) -> list[tuple[Ends, Ends] | None]:
+def _spans(effort: _Effort, part: Node) -> list[tuple[Ends, Ends] | None]:
   """Beginning and end of every piece of a union; None for one that is not rational."""
   if part[0] == 'set':
-    points = [_point(item) for item in part[1]]
+    points = [_point(effort, item) for item in part[1]]
     return [None if point is None else ((point, 0), (point, 0)) for point in points]
-  low, high = (_point(item) for item in part[2][:2])
-  if low is None or high is None or len(part[2]) != 2:
+  ends = [_point(effort, item) for item in part[2]]
+  if len(ends) != 2 or ends[0] is None or ends[1] is None:
     return [None]
+  low, high = ends[0], ends[1]
   return [((low, int(part[1][0] == '(')), (high, -int(part[1][1] == ')')))]
 
 
-def _point(node: Node) -> float | Fraction | None:
+def _point(effort: _Effort, node: Node) -> float | Fraction | None:
   if node[0] == 'inf':
     return node[1] * float('inf')
   try:
-    return algebra.rational(forms.form(node)) if node[0] not in STRUCTURES else None
+    return algebra.rational(effort.form(node)) if node[0] not in STRUCTURES else None
   except (TooLarge, ZeroDivisionError):
     return None
 

@@ -2,8 +2,8 @@
 
 Worked example:
 
-  form(parse(r'\\frac{1}{\\sqrt{2}}')) == form(parse(r'\\sqrt{2}/2'))     one monomial, 1/2 2^(1/2)
-  same(form(parse('(x+1)/(x^2-1)')), form(parse('1/(x-1)')))            True, by cross-multiplying
+  form(algebra, parse(r'\\frac{1}{\\sqrt{2}}'))    the monomial 1/2 2^(1/2), as that of \\sqrt{2}/2
+  form(algebra, parse('(x+1)/(x^2-1)'))         the same as that of 1/(x-1), by cross-multiplying
 """
 
 import math
@@ -24,25 +24,25 @@ from maxent_lm.tasks.maths.nodes import Node
 MAX_FACTORIAL = 400
 
 
-def form(node: Node) -> Form:
+def form(algebra: Algebra, node: Node) -> Form:
   """The canonical form of a scalar tree.
 
   Raises:
-    TooLarge: beyond the bounds.
+    TooLarge: beyond the bounds, among them what `algebra` may still spend.
     ZeroDivisionError: a division by zero, or 0^0.
   """
-  return _form(Algebra(), node)
+  if node not in algebra.known:
+    algebra.known[node] = _form(algebra, node)
+  return algebra.known[node]
 
 
-def same(left: Form, right: Form) -> bool:
+def same(algebra: Algebra, left: Form, right: Form) -> bool:
   """Whether two forms are equal as quotients; TooLarge beyond the bounds."""
   if left == right:
     return True
   if left.below == right.below:
     return False
-  algebra = Algebra()
-  difference = algebra.add(left, algebra.multiply(constant(-1), right))
-  return not difference.above
+  return not algebra.add(left, algebra.multiply(constant(-1), right)).above
 
 
 def _form(algebra: Algebra, node: Node) -> Form:

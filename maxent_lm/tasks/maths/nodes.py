@@ -78,6 +78,8 @@ def expand(items: list[Node]) -> tuple[Node, ...]:
 
 
 def _name_of(node: Node) -> str | None:
+  if node[0] == 'tuple' and all(item[0] == 'var' for item in node[2]):
+    return f'({", ".join(item[1] for item in node[2])})'
   return str(node[1]) if node[0] in ('var', 'word') else None
 
 

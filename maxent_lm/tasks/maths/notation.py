@@ -17,11 +17,10 @@ side are intervals. A chain of equations is not an answer.
 import functools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 from maxent_lm.tasks.maths import nodes
 from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
-from maxent_lm.tasks.maths.tokens import FUNCTIONS, Token, clean, tokenise
+from maxent_lm.tasks.maths.tokens import END, FUNCTIONS, Cursor, Token, clean, tokenise
 
 MAX_NESTING = 30
 MAX_INDEX = 64  # of a root
@@ -30,46 +29,21 @@ _RELATIONS = ('=', '<', '>', '<=', '>=', '!=', 'in')
 _SEPARATORS = (',', ';', 'or')
 _OPENERS = ('(', '[', '{', '\\{', 'lfloor', 'lceil', 'inf')
 _INVERSES = {'sin': 'arcsin', 'cos': 'arccos', 'tan': 'arctan'}
-_END: Token = ('end', '')
 
 
-class _Parser:
+class _Parser(Cursor):
   """Recursive descent over tokens; every method raises ValueError where they are no answer."""
 
   def __init__(self, tokens: list[Token]) -> None:
-    self.tokens, self.place = tokens, 0
+    super().__init__(tokens)
     self.nesting = self.bars = self.functions = 0
     self.degrees = False  # whether the current value is in degrees
-
-  # tokens
-
-  def peek(self, ahead: int = 0) -> Token:
-    place = self.place + ahead
-    return self.tokens[place] if place < len(self.tokens) else _END
-
-  def at(self, *operators: str) -> bool:
-    kind, value = self.peek()
-    return kind == 'op' and value in operators
-
-  def take(self) -> Any:
-    self.place += 1
-    return self.tokens[self.place - 1][1]
-
-  def accept(self, *operators: str) -> bool:
-    found = self.at(*operators)
-    self.place += found
-    return found
-
-  def expect(self, *operators: str) -> str:
-    if not self.at(*operators):
-      raise ValueError(f'expected one of {operators}')
-    return self.take()
 
   # lists, relations, units
 
   def answer(self) -> Node:
     items = nodes.expand(self.items())
-    if self.peek() != _END:
+    if self.peek() != END:
       raise ValueError('something follows')
     return items[0] if len(items) == 1 else ('list', items)
 
@@ -261,7 +235,7 @@ class _Parser:
       return str(self.take())
     parts = []
     while not self.accept('}'):
-      if self.peek() == _END:
+      if self.peek() == END:
         raise ValueError('an open subscript')
       parts.append(str(self.take()))
     return ''.join(parts)

@@ -2,8 +2,8 @@
 
 Worked example:
 
-  differ(parse(r'\\sin 1'), parse(r'\\cos 1'))   True
-  differ(parse('0'), parse(r'\\sin\\pi'))        False: nothing is shown, least of all equality
+  agree(parse(r'\\sin 1'), parse(r'\\cos 1'))   False: they differ
+  agree(parse('0'), parse(r'\\sin\\pi'))        True, which shows nothing
 
 Variables i to n, p and q, large or small, take integers from 2 to 12, as counts do, others numbers
 between 0.4 and 2.9: who reads them as integers, or as positive, reads these points right.
@@ -112,10 +112,13 @@ def _try(node: Node, point: int) -> Any:
   return found if cmath.isfinite(found) else None
 
 
-def differ(left: Node, right: Node) -> bool:
-  """Whether two scalars have clearly different values at some point where both have one."""
+def agree(left: Node, right: Node) -> bool | None:
+  """Whether two scalars have nearly the same value wherever both have one; None if nowhere."""
+  seen = None
   for point in range(POINTS):
     a, b = _try(left, point), _try(right, point)
-    if a is not None and b is not None and abs(a - b) > TOLERANCE * max(abs(a), abs(b), 1e-9):
-      return True
-  return False
+    if a is not None and b is not None:
+      seen = True
+      if abs(a - b) > TOLERANCE * max(abs(a), abs(b), 1e-2):
+        return False
+  return seen

@@ -2,33 +2,38 @@
 
 Worked example:
 
-  decide(parse(r'\\sqrt{4+2\\sqrt3}'), parse(r'1+\\sqrt3'))   Verdict.EQUAL, if sympy is installed
+  decide(parse(r'\\sin^2 x+\\cos^2 x'), parse('1'))   (Verdict.EQUAL, 0.3), if sympy is there
 
 The process (worker.py) is started by exec with an empty environment and no file but its pipes; only
 trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each. It is
 started when it is first needed, serves all threads one after another (a thread that waits does not
-lose its own second), is replaced when it dies, and ends when this process does. Nothing here uses
-signals, so that it works in every thread; a forked copy of this process starts a worker of its own.
+lose its own second), is replaced when it dies, and ends when this process does. Nothing here sets a
+timer or a signal handler, so that it works in every thread; a forked copy of this process starts a
+worker of its own.
 
 Without sympy, an optional extra (`pip install maxent_lm[maths]`), every answer is UNDECIDED.
 """
 
 import atexit
+import contextlib
 import enum
 import json
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from maxent_lm.tasks.maths.nodes import Node
 from maxent_lm.tasks.maths.numeric import is_count
 
+SECONDS = 0.95  # of one question, at most
 START_SECONDS = 60.0  # for importing sympy, on a busy machine and without compiled files
-ANSWER_SECONDS = 1.1  # the worker itself stops after 0.95
+ANSWER_SECONDS = 1.1  # after which a worker that should have stopped is killed
 
 _WORKER = pathlib.Path(__file__).with_name('worker.py')
 
@@ -53,6 +58,7 @@ class _Worker:
       stderr=subprocess.DEVNULL,
       cwd='/',
       env={},
+      bufsize=0,
       start_new_session=True,
     )
     self.works = self._read(START_SECONDS) == 'ready'
@@ -75,7 +81,8 @@ class _Worker:
     return line.strip() or None
 
   def stop(self) -> None:
-    self._process.kill()
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(self._process.pid, signal.SIGKILL)  # with the fork that is at work
     self._process.wait()
     for stream in (self._process.stdin, self._process.stdout):
       assert stream is not None
@@ -88,18 +95,22 @@ class _Service:
   def __init__(self) -> None:
     self._lock, self._worker, self._missing = threading.Lock(), None, False
 
-  def ask(self, question: str) -> Verdict:
+  def ask(self, question: str) -> tuple[Verdict, float]:
     with self._lock:
       for _ in range(2):  # again, if the worker died between two questions
         if not self._ready():
-          return Verdict.UNDECIDED
+          return Verdict.UNDECIDED, 0.0
         assert self._worker is not None
+        start = time.monotonic()
         answer = self._worker.ask(question)
+        spent = time.monotonic() - start
         if answer is not None:
-          return Verdict(answer)
+          return Verdict(answer), spent
         self._worker.stop()
         self._worker = None
-      return Verdict.TIMEOUT
+        if spent > SECONDS:
+          break
+      return Verdict.TIMEOUT, SECONDS
 
   def _ready(self) -> bool:
     if self._worker is None and not self._missing:
@@ -158,6 +169,11 @@ def _plain(node: Node) -> Any:
   ]
 
 
-def decide(left: Node, right: Node) -> Verdict:
-  """Whether two scalar trees have the same value, for all values of their variables."""
-  return _service.ask(json.dumps({'left': _plain(left), 'right': _plain(right)}))
+def decide(left: Node, right: Node, *, seconds: float = SECONDS) -> tuple[Verdict, float]:
+  """Whether two scalar trees have the same value for all values of their variables.
+
+  Returns the verdict and how many seconds were spent on it, those of starting the worker and of
+  waiting for other threads excluded.
+  """
+  question = {'left': _plain(left), 'right': _plain(right), 'seconds': min(seconds, SECONDS)}
+  return _service.ask(json.dumps(question))

@@ -23,6 +23,7 @@ MAX_TEXT = 512  # characters of an answer without superfluous spaces
 MAX_EXPONENT = 400  # of a decimal in scientific notation
 
 Token = tuple[str, Any]
+END: Token = ('end', '')
 
 FUNCTIONS = frozenset(
   'sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs floor ceil'.split()
@@ -86,7 +87,7 @@ _UNICODE = str.maketrans(
     **{'⌊': r'\lfloor ', '⌋': r'\rfloor ', '⌈': r'\lceil ', '⌉': r'\rceil ', 'ℝ': r'\mathbb{R}'},
   }
 )
-_GROUPING = re.compile(r'(?<=[0-9])(?:,\\!\s?|\{,\}\s?|\\,)(?=[0-9]{3}(?![0-9]))')
+_GROUPING = re.compile(r'(?<=[0-9])(?:,\s?\\!\s?|\{,\}\s?|\\,)(?=[0-9]{3}(?![0-9]))')
 _CHAIN = re.compile(r'[0-9]+(?:,[0-9]+)+')
 _THOUSANDS = re.compile(r'[0-9]{1,3}(?:,[0-9]{3})+')
 _TOKEN = re.compile(
@@ -115,6 +116,8 @@ def clean(text: str) -> str:
   for opening, closing in ((r'\(', r'\)'), (r'\[', r'\]')):
     if text.startswith(opening) and text.endswith(closing):
       text = text[2:-2]
+  if text.startswith(r'\boxed{') and text.endswith('}'):
+    text = text[7:-1]
   return _GROUPING.sub('', text.strip().removesuffix('.').strip())
 
 
@@ -227,3 +230,37 @@ def _text(content: str) -> list[Token]:
   if len(words) == 1 and words[0] in _PLAIN:
     return [('name', _ALIASES.get(words[0], words[0]))]
   return [('text', word.strip('.,')) for word in words]
+
+
+class Cursor:
+  """A place in a list of tokens."""
+
+  def __init__(self, tokens: list[Token]) -> None:
+    self.tokens, self.place = tokens, 0
+
+  def peek(self, ahead: int = 0) -> Token:
+    """The token `ahead` of the next one, or END."""
+    place = self.place + ahead
+    return self.tokens[place] if place < len(self.tokens) else END
+
+  def at(self, *operators: str) -> bool:
+    """Whether the next token is one of these operators."""
+    kind, value = self.peek()
+    return kind == 'op' and value in operators
+
+  def take(self) -> Any:
+    """The value of the next token, which is passed; IndexError at the end."""
+    self.place += 1
+    return self.tokens[self.place - 1][1]
+
+  def accept(self, *operators: str) -> bool:
+    """Passes the next token if it is one of these operators."""
+    found = self.at(*operators)
+    self.place += found
+    return found
+
+  def expect(self, *operators: str) -> str:
+    """Passes one of these operators; ValueError if another token is next."""
+    if not self.at(*operators):
+      raise ValueError(f'expected one of {operators}')
+    return self.take()

@@ -1,9 +1,10 @@
 """The process that asks sympy: started by symbolic.py, never imported by it.
 
-It imports sympy, says 'ready', and then answers one JSON line {"left": tree, "right": tree} after
-another with 'equal', 'different', 'undecided' or 'timeout'. Each question is answered in a fork of
-its own with limits on memory, processor time, files and processes; the fork is killed when its time
-is over, and the next one starts in milliseconds. Trees are plain data: no text is parsed here.
+It imports sympy, says 'ready', and then answers one JSON line {"left": tree, "right": tree,
+"seconds": s} after another with 'equal', 'different', 'undecided' or 'timeout'. Each question is
+answered in a fork of its own with limits on memory, processor time, files and processes; the fork
+is killed when its time is over, and the next one starts in milliseconds. Trees are plain data: no
+text is parsed here.
 """
 
 import contextlib
@@ -17,7 +18,6 @@ from typing import Any
 
 import sympy
 
-SECONDS = 0.95  # of one question
 MEMORY = 1 << 30  # bytes of address space
 
 _FUNCTIONS: dict[str, Any] = {
@@ -91,7 +91,7 @@ def ask(line: str) -> str:
     finally:
       os._exit(0)
   os.close(writer)
-  ready, _, _ = select.select([reader], [], [], SECONDS)
+  ready, _, _ = select.select([reader], [], [], json.loads(line)['seconds'])
   verdict = os.read(reader, 64).decode() if ready else ''
   os.kill(child, signal.SIGKILL)
   os.waitpid(child, 0)
