@@ -197,10 +197,10 @@ class _Parser(Cursor):
   def number(self) -> Node:
     text = self.take()
     if self.accept('_'):
-      base = self.take() if self.peek()[0] == 'num' else self.group()[1]
-      if not text.isdigit() or not 2 <= Fraction(base) <= 36 or Fraction(base).denominator > 1:
+      base = self.number_alone() if self.peek()[0] == 'num' else self.group()
+      if not text.isdigit() or base[0] != 'num' or base[1] not in range(2, 37):
         raise ValueError('no base')
-      return 'based', text.lstrip('0'), int(base)
+      return 'based', text.lstrip('0'), int(base[1])
     whole = nodes.number(text)
     part = self.proper_fraction() if '.' not in text else None
     return whole if part is None else nodes.number(whole[1] + part)
