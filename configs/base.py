@@ -70,6 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
       'seed': 0,  # order of the problems
     }
   )
+  config.game24 = ml_collections.ConfigDict({'data_dir': ''})
   config.gsm8k = ml_collections.ConfigDict(
     {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
   )

@@ -5,6 +5,7 @@ from typing import Any
 
 from maxent_lm.tasks.base import Problem, Task, batch_indices
 from maxent_lm.tasks.countdown import Countdown
+from maxent_lm.tasks.game24 import Game24
 from maxent_lm.tasks.gsm8k import GSM8K
 from maxent_lm.tasks.random_numbers import RandomNumbers
 from maxent_lm.tasks.random_walks import RandomWalks
@@ -15,6 +16,7 @@ __all__ = ['TASKS', 'Problem', 'Task', 'batch_indices']
 
 TASKS: dict[str, Callable[..., Any]] = {
   'countdown': Countdown,
+  'game24': Game24,
   'gsm8k': GSM8K,
   'random_numbers': RandomNumbers,
   'random_walks': RandomWalks,

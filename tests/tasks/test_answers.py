@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import pathlib
+import time
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,10 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxent_lm.tasks.answers import (
+  MAX_ANSWER,
   MAX_DIGITS,
   MAX_NUMBER,
   MAX_TEXT,
   equal,
+  extract,
+  extract_boxed,
+  extract_choice,
   extract_final,
   parse_number,
 )
@@ -168,3 +173,117 @@ def test_what_is_extracted_is_in_the_text_and_short(text):
 )
 def test_hostile_texts_have_no_answer(text):
   assert extract_final(text) is None and parse_number(text) is None and not equal(text, text)
+
+
+# --- answers of any kind --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  'text,boxed',
+  [
+    (r'so \boxed{5}', '5'),
+    (r'\boxed{1} then \boxed{2}.', '2'),
+    (r'\boxed{ \frac{1}{\sqrt{2}} }', r'\frac{1}{\sqrt{2}}'),
+    (r'\boxed{\{1, 2\}}', r'\{1, 2\}'),
+    (r'\boxed{\{1, 2}', r'\{1, 2'),
+    (r'\boxed {5}', '5'),
+    (r'\fbox{5}', '5'),
+    (r'\boxed{\boxed{5}}', r'\boxed{5}'),
+    (r'\boxed{1}, cut: \boxed{2', '1'),
+    (r'{ open \boxed{7}', '7'),
+    (r'} shut \boxed{7} }}', '7'),
+    (r'\boxed{a}{b}', 'a'),
+    (r'\boxed{}', ''),
+    (r'\boxed 5', None),
+    (r'\boxed', None),
+    (r'\notboxed{5}', None),
+    (r'\boxedx{5}', None),
+    ('', None),
+  ],
+)
+def test_extract_boxed(text, boxed):
+  assert extract_boxed(text) == boxed
+
+
+@pytest.mark.parametrize(
+  'text,final',
+  [
+    (r'#### 7, no: \boxed{x^2} #### 8', 'x^2'),
+    (r'\boxed{1}\n The answer is 2.', '1'),
+    (r'\boxed{}', None),
+    ('#### 5', '5'),
+    ('#### (1, 2]\nas I said: 7', '(1, 2]'),
+    ('The answer is 2.\n#### 3', '3'),
+    ('####', None),
+    ('The answer is 12.', '12'),
+    ('The answer is 1.5.', '1.5'),
+    (r'The answer is $\frac{3}{4}$.', r'\frac{3}{4}'),
+    (r'The answer is \((0, 9]\), since 3 is less than 4.', '(0, 9]'),
+    (r'The answer is \frac{3}{4}.', r'\frac{3}{4}'),
+    ('The answer is: **x = 5**.', 'x = 5'),
+    ('The answer is 5 because 7 is odd.', '5'),
+    ('The answer is 18 eggs a day', '18'),
+    ('The answer is (B).', 'B'),
+    ('The answer is B', 'B'),
+    ('Answer: D) 17', 'D'),
+    ('The answer is A = 5', 'A = 5'),
+    ('The answer is Evelyn.', 'Evelyn'),
+    ('The answer is not something I would know.', None),
+    ('The answer is', None),
+    ('A: 3\nA: 5', '5'),
+    ('16-7 = 9, so 9*2=18.', '18'),
+    ('so it must be option C', 'C'),
+    ('we choose (E)', 'E'),
+    ('nothing', None),
+    ('', None),
+    ('#### ' + '1+' * MAX_ANSWER, None),
+    (r'\boxed{5}' + ' ' * MAX_TEXT, None),
+  ],
+)
+def test_extract(text, final):
+  assert extract(text) == final
+
+
+@pytest.mark.parametrize(
+  'text,letter',
+  [
+    ('The answer is (B).', 'B'),
+    ('The answer is B.', 'B'),
+    (r'so \boxed{C}', 'C'),
+    (r'so \boxed{\text{(C)}}', 'C'),
+    (r'so \boxed{\textbf{(C)}\ 17}', 'C'),
+    ('(A) is wrong, (D) is right', 'D'),
+    ('Option A fits.', 'A'),
+    ('Option a fits.', None),
+    ('A man has 5 apples', None),
+    ('Answer: E) 21', 'E'),
+    (r'\boxed{17}', None),
+    ('', None),
+  ],
+)
+def test_extract_choice(text, letter):
+  assert extract_choice(text) == letter
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+  st.text(max_size=60)
+  | st.lists(
+    st.sampled_from(r'\boxed{ { } #### A: answer is $ \( \) (B) 12 x . \text{'.split())
+  ).map(''.join)
+)
+def test_what_is_extracted_is_in_the_text(text):
+  for found in (extract(text), extract_boxed(text), extract_choice(text)):
+    assert found is None or found in text
+
+
+@pytest.mark.parametrize(
+  'unit',
+  [r'\boxed{', '{', '}', r'\boxed{1}', '$', r'\(', 'answer is ', '(', ' ', r'\text{', '#### '],
+)
+def test_extraction_takes_linear_time(unit):
+  for text in (unit * 10**5, 'answer is ' + unit * 10**5, f'answer is a{unit * 10**5}b'):
+    start = time.monotonic()
+    extract(text)
+    extract_choice(text)
+    assert time.monotonic() - start < 0.5

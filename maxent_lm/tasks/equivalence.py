@@ -1,0 +1,148 @@
+r"""Whether two final answers say the same: bounded, symmetric, never running what it reads.
+
+Worked example:
+
+  status(r'\frac{1}{2}', '0.5')        Status.EQUAL
+  status('x = 5', '5')                 Status.EQUAL
+  status('42', '41 or 42')             Status.DIFFERENT
+  status('42', 'x = 42 = 42')          Status.UNVERIFIABLE, which earns nothing
+  cluster(['1/2', '0.5', 'no idea'])   [0, 0, 1]
+
+What is understood: integers, decimals (exactly: 0.333 is not 1/3), fractions, mixed numbers,
+percents (a unit: 50% is 50, not 0.5), money, degrees and other units, tuples, sets, lists,
+intervals, unions, matrices, radicals, polynomials and their quotients, powers, logarithms and other
+functions, equations, inequalities, numbers with a base (52_8 is not 42), choices and words; LaTeX
+and plain (maths/notation.py), compared as maths/compare.py says. What is not understood equals
+only itself.
+
+Equality is that of values: 6 * 7 is 42. Whether an answer is worked out is for the task to say. It
+is reflexive and symmetric. It is not transitive (x = 5 and y = 5 are both 5), so that classes are
+those of its closure, which do not depend on the order of the answers.
+
+As a program, `python -m maxent_lm.tasks.equivalence` reads JSON lines {"gold": ..., "answer": ...,
+"extract": false} from standard input; with "extract": true the answer is a whole response. For each
+it prints {"equal": bool, "status": "equal|different|unverifiable", "extracted": ...}. A response
+without an answer is "different", with null extracted.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from maxent_lm.tasks import answers, clusters
+from maxent_lm.tasks.maths import algebra, forms
+from maxent_lm.tasks.maths.compare import Status, compare
+from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
+from maxent_lm.tasks.maths.notation import parse
+
+__all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status']
+
+MAX_TEXT = 4096  # characters of an answer before anything is done with it
+
+
+def status(gold: str, answer: str) -> Status:
+  """Whether the two answers say the same; the order of the arguments does not matter."""
+  gold, answer = gold.strip(), answer.strip()
+  if gold == answer:
+    return Status.EQUAL
+  if max(len(gold), len(answer)) > MAX_TEXT:
+    return Status.UNVERIFIABLE
+  return _status(*sorted((gold, answer)))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _status(first: str, second: str) -> Status:
+  left, right = parse(first), parse(second)
+  if left is None or right is None:
+    return Status.UNVERIFIABLE
+  return compare(left, right)
+
+
+def equal(gold: str, answer: str) -> bool:
+  """Whether the two answers are shown to say the same."""
+  return status(gold, answer) is Status.EQUAL
+
+
+def grade(gold: str, response: str) -> tuple[Status, str | None]:
+  """Status and text of the final answer of a response; DIFFERENT and None if it has none."""
+  answer = answers.extract(response)
+  return (Status.DIFFERENT, None) if answer is None else (status(gold, answer), answer)
+
+
+def readable(gold: str) -> bool:
+  """Whether a gold answer is understood, so that answers other than its own text can equal it."""
+  node = parse(gold) if len(gold) <= MAX_TEXT else None
+  return node is not None and compare(node, node) is Status.EQUAL
+
+
+def cluster(texts: Sequence[str | None]) -> list[int]:
+  """Semantic classes 0, 1, ... of answers, in order of appearance; -1 for None, no answer.
+
+  The classes are those of the closure of `equal`; what is not understood is a class of its own.
+  n different answers take up to n (n - 1) / 2 comparisons.
+  """
+  given = [text.strip() for text in texts if text is not None]
+  numbers = iter(clusters.by_relation(given, equal))
+  return [-1 if text is None else next(numbers) for text in texts]
+
+
+def label(answer: str) -> str:
+  """A name for what an answer says: equal labels are equal answers, but not the other way round.
+
+  Numbers, radicals and polynomials have one label, whatever way they are written.
+  """
+  answer = answer.strip()
+  node = parse(answer) if len(answer) <= MAX_TEXT else None
+  return answer if node is None else _write(node, answer)
+
+
+def _write(node: Node, text: str) -> str:
+  if node[0] in ('named', 'unit'):
+    return _write(node[2], text)
+  if node[0] in STRUCTURES:
+    return ' '.join(text.split())
+  try:
+    form = forms.form(algebra.Algebra(), node)
+  except (algebra.TooLarge, ZeroDivisionError):
+    return ' '.join(text.split())
+  value = algebra.rational(form)
+  return str(value) if value is not None else algebra.write(form)
+
+
+# --- the program -------------------------------------------------------------------------------
+
+
+def answer_line(line: str) -> dict[str, Any]:
+  """What the program prints for a line.
+
+  Raises:
+    ValueError: the line is no object with the texts `gold` and `answer`.
+  """
+  row = json.loads(line)
+  if not isinstance(row, dict):
+    raise ValueError('not a JSON object')
+  gold, answer = row.get('gold'), row.get('answer')
+  if not isinstance(gold, str) or not isinstance(answer, str):
+    raise ValueError("'gold' and 'answer' must be texts")
+  found, extracted = grade(gold, answer) if row.get('extract') else (status(gold, answer), answer)
+  return {'equal': found is Status.EQUAL, 'status': found.value, 'extracted': extracted}
+
+
+def main(source: TextIO, sink: TextIO) -> int:
+  """Answers every line of `source` at once; 1 after a line that is no question, else 0."""
+  for number, line in enumerate(source, 1):
+    if not line.strip():
+      continue
+    try:
+      reply = answer_line(line)
+    except (ValueError, RecursionError) as error:
+      print(f'error: line {number}: {error}', file=sys.stderr)
+      return 1
+    print(json.dumps(reply), file=sink, flush=True)
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.stdin, sys.stdout))

@@ -1,0 +1,179 @@
+"""Questions to sympy, asked of another process that is killed when its time is over.
+
+Worked example:
+
+  decide(parse(r'\\sin^2 x+\\cos^2 x'), parse('1'))   (Verdict.EQUAL, 0.3), if sympy is there
+
+The process (worker.py) is started by exec with an empty environment and no file but its pipes; only
+trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each. It is
+started when it is first needed, serves all threads one after another (a thread that waits does not
+lose its own second), is replaced when it dies, and ends when this process does. Nothing here sets a
+timer or a signal handler, so that it works in every thread; a forked copy of this process starts a
+worker of its own.
+
+Without sympy, an optional extra (`pip install maxent_lm[maths]`), every answer is UNDECIDED.
+"""
+
+import atexit
+import contextlib
+import enum
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from maxent_lm.tasks.maths.nodes import Node
+from maxent_lm.tasks.maths.numeric import is_count
+
+SECONDS = 0.95  # of one question, at most
+START_SECONDS = 60.0  # for importing sympy, on a busy machine and without compiled files
+ANSWER_SECONDS = 1.1  # after which a worker that should have stopped is killed
+
+_WORKER = pathlib.Path(__file__).with_name('worker.py')
+
+
+class Verdict(enum.Enum):
+  """What sympy says; TIMEOUT also for a question that killed its process."""
+
+  EQUAL = 'equal'
+  DIFFERENT = 'different'
+  UNDECIDED = 'undecided'
+  TIMEOUT = 'timeout'
+
+
+class _Worker:
+  """One worker process; `None` as an answer says that it is of no use any more."""
+
+  def __init__(self) -> None:
+    self._process = subprocess.Popen(
+      [sys.executable, '-I', str(_WORKER)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      cwd='/',
+      env={},
+      bufsize=0,
+      start_new_session=True,
+    )
+    self.works = self._read(START_SECONDS) == 'ready'
+    if not self.works:
+      self.stop()
+
+  def ask(self, question: str) -> str | None:
+    try:
+      assert self._process.stdin is not None
+      self._process.stdin.write(question.encode() + b'\n')
+      self._process.stdin.flush()
+    except OSError:
+      return None
+    return self._read(ANSWER_SECONDS)
+
+  def _read(self, seconds: float) -> str | None:
+    assert self._process.stdout is not None
+    ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+    line = os.read(self._process.stdout.fileno(), 64).decode() if ready else ''
+    return line.strip() or None
+
+  def stop(self) -> None:
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(self._process.pid, signal.SIGKILL)  # with the fork that is at work
+    self._process.wait()
+    for stream in (self._process.stdin, self._process.stdout):
+      assert stream is not None
+      stream.close()
+
+
+class _Service:
+  """The worker of this process, behind a lock."""
+
+  def __init__(self) -> None:
+    self._lock, self._worker, self._missing = threading.Lock(), None, False
+
+  def ask(self, question: str) -> tuple[Verdict, float]:
+    with self._lock:
+      for _ in range(2):  # again, if the worker died between two questions
+        if not self._ready():
+          return Verdict.UNDECIDED, 0.0
+        assert self._worker is not None
+        start = time.monotonic()
+        answer = self._worker.ask(question)
+        spent = time.monotonic() - start
+        if answer is not None:
+          return Verdict(answer), spent
+        self._worker.stop()
+        self._worker = None
+        if spent > SECONDS:
+          break
+      return Verdict.TIMEOUT, SECONDS
+
+  def _ready(self) -> bool:
+    if self._worker is None and not self._missing:
+      worker = _Worker()
+      self._worker, self._missing = (worker, False) if worker.works else (None, True)
+    return self._worker is not None
+
+  def warm(self) -> bool:
+    with self._lock:
+      return self._ready()
+
+  def stop(self) -> None:
+    with self._lock:
+      if self._worker is not None:
+        self._worker.stop()
+      self._worker = None
+
+
+_service = _Service()
+
+
+def _renew() -> None:
+  global _service
+  _service = _Service()
+
+
+os.register_at_fork(after_in_child=_renew)  # two processes must not share one pipe
+
+
+def warm() -> bool:
+  """Starts the worker now rather than at the first question; False if there is no sympy."""
+  return _service.warm()
+
+
+def stop() -> None:
+  """Ends the worker; the next question starts another."""
+  _service.stop()
+
+
+atexit.register(stop)
+
+
+def _plain(node: Node) -> Any:
+  kind = node[0]
+  if kind == 'num':
+    return [kind, [node[1].numerator, node[1].denominator]]
+  if kind == 'var':
+    return [kind, node[1], is_count(node[1])]
+  return [
+    [_plain(each) for each in part]
+    if isinstance(part, tuple) and part and isinstance(part[0], tuple)
+    else _plain(part)
+    if isinstance(part, tuple)
+    else part
+    for part in node
+  ]
+
+
+def decide(left: Node, right: Node, *, seconds: float = SECONDS) -> tuple[Verdict, float]:
+  """Whether two scalar trees have the same value for all values of their variables.
+
+  Returns the verdict and how many seconds were spent on it, those of starting the worker and of
+  waiting for other threads excluded.
+  """
+  question = {'left': _plain(left), 'right': _plain(right), 'seconds': min(seconds, SECONDS)}
+  return _service.ask(json.dumps(question))
