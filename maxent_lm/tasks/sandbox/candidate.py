@@ -29,7 +29,7 @@ def _compile(code: str) -> types.CodeType:
   try:
     return compile(code, '<candidate>', 'exec', dont_inherit=True)
   except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-    raise Uncompilable(f'{type(error).__name__}: {error}') from None
+    raise Uncompilable(str(error)) from None
 
 
 class Uncompilable(Exception):
@@ -52,11 +52,11 @@ STATUSES: dict[type[BaseException], str] = {
 }
 
 
-def _describe(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
   try:
-    return f'{type(error).__name__}: {error}'[:500]
+    return str(error)[:500]
   except BaseException:  # its own __str__ may do anything
-    return type(error).__name__
+    return ''
 
 
 def answer_calls(code: str, channel: int) -> None:
@@ -69,7 +69,7 @@ def answer_calls(code: str, channel: int) -> None:
     module = _define(code, 'candidate')
   except BaseException as error:
     status = _why(error) or 'candidate_load_error'
-    wire.send(channel, (0, 'stopped', status, _describe(error)))
+    wire.send(channel, (0, 'stopped', status, f'{type(error).__name__}: {_text(error)}'))
     return
   wire.send(channel, (0, 'value', None))
   while True:
@@ -79,9 +79,9 @@ def answer_calls(code: str, channel: int) -> None:
     except BaseException as error:
       status = _why(error)
       if status:
-        wire.send(channel, (number, 'stopped', status, _describe(error)))
+        wire.send(channel, (number, 'stopped', status, _text(error)))
       else:
-        wire.send(channel, (number, 'raised', type(error).__name__, _describe(error)))
+        wire.send(channel, (number, 'raised', type(error).__name__, _text(error)))
 
 
 def _call(module: types.ModuleType, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
