@@ -10,7 +10,21 @@ plain data they only see whether it is true; no threads, subprocesses or sockets
 packages (NumPy).
 """
 
-from maxent_lm.tasks.sandbox.pool import Sandbox, SandboxUnavailable, TooManyFaults
+from maxent_lm.tasks.sandbox.pool import (
+  Sandbox,
+  SandboxFault,
+  SandboxUnavailable,
+  TooManyFaults,
+  shared_sandbox,
+)
 from maxent_lm.tasks.sandbox.programs import Program, Verdict
 
-__all__ = ['Program', 'Sandbox', 'SandboxUnavailable', 'TooManyFaults', 'Verdict']
+__all__ = [
+  'Program',
+  'Sandbox',
+  'SandboxFault',
+  'SandboxUnavailable',
+  'TooManyFaults',
+  'Verdict',
+  'shared_sandbox',
+]

@@ -12,6 +12,7 @@ Worked example:
 
 import collections
 import concurrent.futures
+import functools
 import os
 import sys
 import threading
@@ -34,6 +35,10 @@ class SandboxUnavailable(RuntimeError):
 
 class TooManyFaults(RuntimeError):
   """So many runs end in faults of ours that the rest is no fair sample."""
+
+
+class SandboxFault(RuntimeError):
+  """A run says nothing about the program: its reward is to be masked, and is not 0."""
 
 
 class Sandbox:
@@ -61,6 +66,7 @@ class Sandbox:
     self._recent: collections.deque[bool] = collections.deque(maxlen=WINDOW)
     self._python = python or supervisor.default_python()
     self._lock = threading.Lock()
+    self._closed = False
     wanted = (tier,) if tier else TIERS[: TIERS.index(minimum_tier) + 1]
     self._zygote = self._strongest(wanted)
     self.tier = self._zygote.tier
@@ -90,6 +96,8 @@ class Sandbox:
   def _replace(self, dead: Zygote) -> None:
     """Starts a new zygote in place of that one, unless another thread has."""
     with self._lock:
+      if self._closed:
+        raise SandboxUnavailable('the sandbox has been closed.')
       if self._zygote is not dead:
         return
       dead.close()
@@ -148,10 +156,18 @@ class Sandbox:
 
   def close(self) -> None:
     """Ends every process of the sandbox."""
-    self._zygote.close()
+    with self._lock:
+      self._closed = True
+      self._zygote.close()
 
   def __enter__(self) -> Self:
     return self
 
   def __exit__(self, *_: object) -> None:
     self.close()
+
+
+@functools.cache
+def shared_sandbox(minimum_tier: str) -> Sandbox:
+  """The one sandbox of this process for that tier, started when first asked for."""
+  return Sandbox(minimum_tier=minimum_tier)
