@@ -10,8 +10,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from maxent_lm.tasks.sandbox import candidate, supervisor
+from maxent_lm.tasks.sandbox.examiner import WAITING
 from maxent_lm.tasks.sandbox.programs import Program, Verdict
-from maxent_lm.tasks.sandbox.supervisor import Children, End, Zygote, cpu_seconds, is_dead
+from maxent_lm.tasks.sandbox.supervisor import Children, End, Zygote, is_dead
 
 MAX_OUTPUT = 4 * 2**20
 MAX_REPORT = 2**16
@@ -21,8 +23,6 @@ WALL_FACTOR, WALL_EXTRA_S, PATIENCE = 2.0, 1.0, 5.0
 AWAKE = 0.05  # share of the time spent computing below which a process counts as asleep
 LETTING_DIE_S = 1.0
 
-WAITING = 1  # examiner.WAITING: it is the candidate's turn
-
 
 class InfraError(Exception):
   """The run says nothing about the program."""
@@ -30,6 +30,10 @@ class InfraError(Exception):
 
 class _Ends(contextlib.ExitStack):
   """Our file descriptors and those for the children, all closed in the end."""
+
+  def __init__(self) -> None:
+    super().__init__()
+    self.open: set[int] = set()
 
   def keep(self, fd: int) -> int:
     """Closes `fd` at the end, unless `drop` did."""
@@ -43,10 +47,6 @@ class _Ends(contextlib.ExitStack):
       if fd in self.open:
         self.open.remove(fd)
         os.close(fd)
-
-  def __init__(self) -> None:
-    super().__init__()
-    self.open: set[int] = set()
 
   def file(self, content: bytes) -> int:
     """A file in memory with that content, to be read from its start."""
@@ -75,7 +75,7 @@ class _Clock:
     elapsed = time.monotonic() - self._start
     if elapsed < self._soft:
       return self._soft - elapsed
-    used = sum(map(cpu_seconds, self._children.pidfds))
+    used = sum(map(supervisor.cpu_seconds, self._children.pidfds))
     if elapsed >= self._hard or used < AWAKE * elapsed:
       return 0.0
     self._soft = elapsed + min(1.0, self._hard - elapsed)
@@ -134,36 +134,36 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
       report = _read(read, MAX_REPORT, _Clock(program, children))
       # A candidate that merely closed its connection is alive, and killing it must not look as if
       # somebody else had done so.
-      left = report.whole and is_dead(children.pidfds[0], LETTING_DIE_S if _crash(report) else 0)
+      patience = LETTING_DIE_S if b'"crashed"' in report.data else 0
+      died = report.whole and is_dead(children.pidfds[0], patience)
+      stopped = not report.whole and any(map(supervisor.is_stopped, children.pidfds))
     finally:
-      candidate, examiner = zygote.stop(children)
+      first_end, second_end = zygote.stop(children)
     turn = os.pread(board, 1, 0)[0]
+  if stopped:
+    raise InfraError('a process was stopped by something else.')
   if not report.whole:
     if turn == WAITING:
       return Verdict('timeout', 'the program did not answer in time')
     raise InfraError('the tests hang.')
   if not report.data:
-    if _is_timeout(examiner, program.timeout_s):
+    if _is_timeout(second_end, program.timeout_s):
       return Verdict('timeout', 'in the tests')
-    raise InfraError(f'the process of the tests ended with {examiner.code}.')
-  return _explain(Verdict(**json.loads(report.data)), candidate if left else None, program)
+    raise InfraError(f'the process of the tests ended with {second_end.code}.')
+  return _explain(Verdict(**json.loads(report.data)), first_end if died else None, program)
 
 
-def _crash(report: _Output) -> bool:
-  return b'"crashed"' in report.data
-
-
-def _explain(verdict: Verdict, candidate: End | None, program: Program) -> Verdict:
+def _explain(verdict: Verdict, end: End | None, program: Program) -> Verdict:
   """The verdict of the examiner, with what it cannot see: how the candidate's process ended."""
   if verdict.status == 'invalid_tests':
     raise InfraError(f'the tests are no program: {verdict.detail}')
-  if verdict.status != 'crashed' or candidate is None:
+  if verdict.status != 'crashed' or end is None:
     return verdict
-  if _is_timeout(candidate, program.timeout_s):
+  if _is_timeout(end, program.timeout_s):
     return Verdict('timeout', 'CPU seconds')
-  if candidate.code == -signal.SIGKILL:  # it has no way to do that to itself
+  if end.code == -signal.SIGKILL:  # it has no way to do that to itself
     raise InfraError('the process of the program was killed by something else.')
-  return verdict._replace(detail=f'its process ended with {candidate.code}')
+  return verdict._replace(detail=f'its process ended with {end.code}')
 
 
 def run_case(zygote: Zygote, program: Program, stdin: str, expected: str) -> Verdict:
@@ -182,10 +182,13 @@ def run_case(zygote: Zygote, program: Program, stdin: str, expected: str) -> Ver
       clock = _Clock(program, children)
       output = _read(read, MAX_OUTPUT, clock)
       ended = output.whole and _wait(children.pidfds[0], clock)
+      stopped = not ended and supervisor.is_stopped(children.pidfds[0])
     finally:
       (end,) = zygote.stop(children)
   if len(output.data) > MAX_OUTPUT:
     return Verdict('output_limit', f'more than {MAX_OUTPUT} bytes')
+  if stopped:
+    raise InfraError('the process of the program was stopped by something else.')
   if not ended or _is_timeout(end, program.timeout_s):
     return Verdict('timeout')
   if end.code == -signal.SIGKILL:
@@ -201,8 +204,6 @@ def _wait(pidfd: int, clock: _Clock) -> bool:
 
 
 def _judge_output(end: End, output: bytes, expected: str) -> Verdict:
-  from maxent_lm.tasks.sandbox import candidate
-
   reasons = {candidate.SYNTAX: 'syntax', candidate.OUT_OF_MEMORY: 'oom', candidate.RAISED: 'failed'}
   if end.code:
     return Verdict(reasons.get(end.code, 'crashed'), f'its process ended with {end.code}')

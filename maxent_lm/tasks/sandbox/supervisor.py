@@ -167,15 +167,28 @@ def is_dead(pidfd: int, seconds: float) -> bool:
   return bool(poll.poll(max(0, seconds) * 1000))
 
 
+def _pid(pidfd: int) -> int:
+  """The number that the process has here, which stays its own until it is reaped."""
+  with open(f'/proc/self/fdinfo/{pidfd}') as file:
+    return int(dict(line.split(':', 1) for line in file)['Pid'])
+
+
 def cpu_seconds(pidfd: int) -> float:
   """CPU seconds of a process that has not been reaped; 0 if it cannot be known."""
   try:
-    with open(f'/proc/self/fdinfo/{pidfd}') as file:
-      fields = dict(line.split(':', 1) for line in file)
     # The number of a process's CPU clock, as clock_getcpuclockid(3) makes it.
-    return time.clock_gettime((~int(fields['Pid']) << 3) | 2)
+    return time.clock_gettime((~_pid(pidfd) << 3) | 2)
   except (OSError, KeyError, ValueError):
     return 0.0
+
+
+def is_stopped(pidfd: int) -> bool:
+  """Whether somebody has stopped the process; what we run has no way to stop itself."""
+  try:
+    with open(f'/proc/{_pid(pidfd)}/stat') as file:
+      return file.read().rsplit(')', 1)[1].split()[0] in 'Tt'
+  except (OSError, KeyError, ValueError):
+    return False
 
 
 def default_python() -> str:

@@ -79,18 +79,23 @@ def test_hung_tests_say_nothing_about_the_program(sandbox):
   assert 'hang' in verdicts[1].detail and sandbox.counts['infra_error'] == 2
 
 
-def test_a_program_killed_by_somebody_else_is_run_again(sandbox, monkeypatch):
-  start, killed = supervisor.Zygote.start, []
+SCRIPT = Program(code='print(2)', cases=(('', '2'),))
 
-  def start_and_kill(zygote, request, fds):
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize('program', [RIGHT, SCRIPT])
+def test_a_program_harmed_by_somebody_else_is_run_again(sandbox, monkeypatch, program, number):
+  start, harmed = supervisor.Zygote.start, []
+
+  def start_and_harm(zygote, request, fds):
     started = start(zygote, request, fds)
-    if len(killed) < 1:
-      killed.append(1)
-      signal.pidfd_send_signal(started.pidfds[0], signal.SIGKILL)
+    if not harmed:
+      harmed.append(1)
+      signal.pidfd_send_signal(started.pidfds[0], number)
     return started
 
-  monkeypatch.setattr(supervisor.Zygote, 'start', start_and_kill)
-  assert sandbox.run(RIGHT).passed and killed
+  monkeypatch.setattr(supervisor.Zygote, 'start', start_and_harm)
+  assert sandbox.run(program._replace(timeout_s=0.3)).passed and harmed
 
 
 def test_killed_tests_are_run_again(sandbox, monkeypatch):
