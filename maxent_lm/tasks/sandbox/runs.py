@@ -132,6 +132,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
     try:
       ends.drop([source, theirs, payload, ours, write])
       report = _read(read, MAX_REPORT, _Clock(program, children))
+      turn = os.pread(board, 1, 0)[0]  # before the end of the one wakes the other
       # A candidate that merely closed its connection is alive, and killing it must not look as if
       # somebody else had done so.
       patience = LETTING_DIE_S if b'"crashed"' in report.data else 0
@@ -139,7 +140,6 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
       stopped = not report.whole and any(map(supervisor.is_stopped, children.pidfds))
     finally:
       first_end, second_end = zygote.stop(children)
-    turn = os.pread(board, 1, 0)[0]
   if stopped:
     raise InfraError('a process was stopped by something else.')
   if not report.whole:

@@ -149,3 +149,16 @@ def descendants(pid):
   with open(f'/proc/{pid}/task/{pid}/children') as file:
     found = [int(child) for child in file.read().split()]
   return found + [deeper for child in found for deeper in descendants(child)]
+
+
+def test_whose_turn_it_was_is_asked_before_anybody_is_killed(sandbox, monkeypatch):
+  stop = supervisor.Zygote.stop
+
+  def kill_one_and_stop(zygote, children):
+    signal.pidfd_send_signal(children.pidfds[0], signal.SIGKILL)
+    time.sleep(0.2)  # time for the tests to see the end of the program
+    return stop(zygote, children)
+
+  monkeypatch.setattr(supervisor.Zygote, 'stop', kill_one_and_stop)
+  asleep = RIGHT._replace(code='import time\ndef f(x):\n  time.sleep(99)', timeout_s=0.2)
+  assert sandbox.run(asleep).status == 'timeout'
