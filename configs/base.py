@@ -74,6 +74,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.gsm8k = ml_collections.ConfigDict(
     {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
   )
+  config.human_eval = _programs()
+  config.mbpp = _programs()
+  config.mbpp.update({'variant': 'full', 'show_tests': 1})
   config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09, 'penalty': 8.0})
   config.random_walks = ml_collections.ConfigDict(
     {'nodes': 21, 'longest': 10, 'walks': 1000, 'edge': 0.1, 'seed': 1002}
@@ -377,3 +380,17 @@ def get_config() -> ml_collections.ConfigDict:
   config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
   config.samples_every = 10  # steps between responses written to samples.jsonl
   return config
+
+
+def _programs() -> ml_collections.ConfigDict:
+  """Keys of a task whose responses are programs."""
+  return ml_collections.ConfigDict(
+    {
+      'data_dir': '',
+      'cache_dir': '',
+      'max_problems': config_dict.placeholder(int),
+      'timeout_s': 5.0,  # CPU seconds of one program
+      'memory_mb': 512,
+      'minimum_tier': 'pure',  # the weakest sandbox to accept: ns, landlock or pure
+    }
+  )
