@@ -6,7 +6,8 @@ CPU cores.
     --config.init=runs/warm/model
   python experiments/evaluate.py --config=configs/arithmetic.py:soft_q --workdir=runs/soft_q
 
-Numbers of one to three digits. For numbers without a chain: --config.arithmetic.chain=none.
+Numbers of one to three digits. On test problems, one seed: pass@1 .94 after the warm start. For
+numbers without a chain: --config.arithmetic.chain=none.
 """
 
 import ml_collections

@@ -1,11 +1,12 @@
-"""Graph colouring with a 0.3 M parameter model from random weights: minutes on two CPU cores.
+"""Graph colouring with a 0.2 M parameter model from random weights: minutes on two CPU cores.
 
   python experiments/pretrain.py --config=configs/graph_coloring.py:pretrain --workdir=runs/warm
   python experiments/train.py --config=configs/graph_coloring.py:soft_q --workdir=runs/soft_q \
     --config.init=runs/warm/model
   python experiments/evaluate.py --config=configs/graph_coloring.py:soft_q --workdir=runs/soft_q
 
-Four or five nodes, three colours, one or two nodes coloured, 2 to 32 completions.
+Four or five nodes, three colours, one or two nodes coloured, 2 to 32 completions. On test problems,
+one seed: pass@1 .44, coverage@16 .57 after the warm start, .60 and .42 after soft_q.
 """
 
 import ml_collections
