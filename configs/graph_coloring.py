@@ -1,4 +1,4 @@
-"""Graph colouring with a 0.2 M parameter model from random weights: minutes on two CPU cores.
+"""Graph colouring with a 0.3 M parameter model from random weights: minutes on two CPU cores.
 
   python experiments/pretrain.py --config=configs/graph_coloring.py:pretrain --workdir=runs/warm
   python experiments/train.py --config=configs/graph_coloring.py:soft_q --workdir=runs/soft_q \
