@@ -57,6 +57,17 @@ def get_config() -> ml_collections.ConfigDict:
 
   # --- Problems and rollouts -------------------------------------------------------------------
   config.task = ''
+  config.arithmetic = ml_collections.ConfigDict(
+    {
+      'operations': '+',  # some of '+-*'
+      'min_digits': 1,
+      'max_digits': 3,
+      'chain': 'columns',  # what demonstrations show before the answer: columns | none
+      'test_fraction': 0.1,
+      'size': 20_000,  # problems, drawn when they are asked for
+      'seed': 0,
+    }
+  )
   config.countdown = ml_collections.ConfigDict(
     {
       'num_numbers': (3,),
@@ -64,6 +75,7 @@ def get_config() -> ml_collections.ConfigDict:
       'max_target': 99,
       'min_modes': 2,
       'max_modes': 32,
+      'sets': config_dict.placeholder(int),  # number sets drawn of each size; unset takes all
       'operators': '+-*/',
       'test_fraction': 0.15,
       'size': config_dict.placeholder(int),  # keep this many problems; unset keeps all
@@ -71,8 +83,39 @@ def get_config() -> ml_collections.ConfigDict:
     }
   )
   config.game24 = ml_collections.ConfigDict({'data_dir': ''})
-  config.gsm8k = ml_collections.ConfigDict(
-    {'data_dir': '', 'cache_dir': '', 'max_problems': config_dict.placeholder(int)}
+  # One task whose key `key` has the value settings[k] from step starts[k] on; tests have the last.
+  config.curriculum = ml_collections.ConfigDict(
+    {
+      'task': 'countdown',
+      'key': 'max_number',
+      'settings': (10, 40),
+      'starts': (0, 50),
+      'keep': False,  # go on offering earlier stages, too
+    }
+  )
+  config.graph_coloring = ml_collections.ConfigDict(
+    {
+      'nodes': (4, 5),  # drawn from these
+      'colors': 3,
+      'given': (1, 2),  # nodes that have their colour, drawn from these
+      'edge': 0.5,  # probability
+      'min_modes': 2,
+      'max_modes': 32,
+      'graphs': 20_000,  # drawn; those with too few or many modes are left out
+      'test_fraction': 0.1,
+      'size': config_dict.placeholder(int),
+      'seed': 0,
+    }
+  )
+  for name in ('aqua_rat', 'gsm8k', 'gsm_hard', 'svamp'):
+    config[name] = sections.files()
+  config.jsonl = sections.files()
+  config.jsonl.update(verify='exact', prompt='prompt', answer='answer')  # exact | number | choice
+  config.mixture = ml_collections.ConfigDict(
+    {
+      'tasks': ('countdown', 'arithmetic'),  # each by its own section
+      'weights': (),  # their shares; empty: equal
+    }
   )
   config.human_eval = _programs()
   config.mbpp = _programs()
@@ -80,6 +123,25 @@ def get_config() -> ml_collections.ConfigDict:
   config.random_numbers = ml_collections.ConfigDict({'high': 100, 'skew': 2.09, 'penalty': 8.0})
   config.random_walks = ml_collections.ConfigDict(
     {'nodes': 21, 'longest': 10, 'walks': 1000, 'edge': 0.1, 'seed': 1002}
+  )
+  config.reasoning_gym = ml_collections.ConfigDict(
+    {
+      'dataset': 'leg_counting',
+      'options': {},  # the generator's own settings
+      'size': 1000,  # entries, of both splits together
+      'test_fraction': 0.1,
+      'seed': 0,
+    }
+  )
+  config.star_graph = ml_collections.ConfigDict(
+    {
+      'degree': 2,  # paths
+      'length': 5,  # nodes of a path, the centre included
+      'labels': 50,
+      'test_fraction': 0.1,
+      'size': 20_000,  # problems, drawn when they are asked for
+      'seed': 0,
+    }
   )
   config.stories = ml_collections.ConfigDict(
     {'test_fraction': 0.1, 'size': config_dict.placeholder(int), 'seed': 0}

@@ -1,7 +1,18 @@
-"""Sections of configs/base.py that several keys share: token importance, controllers, guards."""
+"""Sections of configs/base.py that several keys share: files, importance, controllers, guards."""
 
 import ml_collections
 from ml_collections import config_dict
+
+
+def files() -> ml_collections.ConfigDict:
+  """A task over the rows of local files."""
+  return ml_collections.ConfigDict(
+    {
+      'data_dir': '',  # the folder with <split>.jsonl or <split>.jsonl.gz
+      'cache_dir': '',  # where prepared data goes; '': $MAXENT_LM_CACHE or ~/.cache
+      'max_problems': config_dict.placeholder(int),  # keep the first ones; unset keeps all
+    }
+  )
 
 
 def importance() -> ml_collections.ConfigDict:

@@ -137,11 +137,7 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
       'sac2',
       "config.algorithm='sac2' is unknown; choose one of aot, bapo, cispo, dcpo",
     ),
-    (
-      'task',
-      'coutdown',
-      "config.task='coutdown' is unknown; choose one of countdown, game24, gsm8k",
-    ),
+    ('task', 'coutdown', "config.task='coutdown' is unknown; choose one of aqua_rat, arithmetic"),
     ('reduction', 'mean', "config.reduction='mean' is unknown"),
     ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
     ('optimizer.decay', 'step', "config.optimizer.decay='step' is unknown"),

@@ -11,7 +11,7 @@ from maxent_lm.build.policy import trained_policy
 from maxent_lm.build.run import check_sampler_is_plain, make_reader, make_sampler
 from maxent_lm.lm import partition
 from maxent_lm.sampling.policies import Sampling
-from maxent_lm.tasks.base import batch_indices
+from maxent_lm.tasks.base import draw_indices
 
 
 def sampled_rows(
@@ -32,7 +32,7 @@ def sampled_rows(
   generate = make_sampler(config, policy, sampling=Sampling(**config.sampling), group_size=size)
   key, sharding = jax.random.key(config.seed), partition.batch_sharding(policy.mesh)
   for number in range(batches):
-    indices = batch_indices(number, config.batch.prompts, len(reader.task), config.seed)
+    indices = draw_indices(reader.task, number, config.batch.prompts, config.seed)
     problems = [reader.task[i] for i in indices]
     padded = jax.device_put(reader.padded(reader.prompts(problems)), sharding)
     with jax.set_mesh(policy.mesh):

@@ -13,6 +13,7 @@ from maxent_lm.build.guards import make_guards
 from maxent_lm.build.importance import make_saliency
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.tasks import make_task
 from maxent_lm.build.update import (
   has_reference,
   make_critic,
@@ -27,7 +28,6 @@ from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
-from maxent_lm.tasks import TASKS
 from maxent_lm.tasks.base import Subset
 from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
@@ -321,8 +321,7 @@ def make_sampler(
 
 def make_reader(config: Config, policy: Policy, *, split: str) -> Reader:
   """The task's problems whose prompts fit, with the tokenizer that reads them."""
-  factory = choose('config.task', config.task, TASKS)
-  task = factory(split=split, **config[config.task])
+  task = make_task(config, split=split)
   reader = Reader(
     task=task,
     tokenizer=policy.tokenizer,

@@ -10,12 +10,16 @@ Worked example, for any task:
 Everything here runs on the host and knows nothing of tokens, models or arrays on a device.
 """
 
+import abc
 import functools
 import hashlib
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+
+T = TypeVar('T')
+MAX_DRAWS = 10_000  # of one problem, until one belongs to the split
 
 
 class Problem(NamedTuple):
@@ -67,6 +71,12 @@ def stable_hash(text: str) -> int:
   return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
+def check_split(split: str) -> None:
+  """Raises ValueError for anything but 'train' and 'test'."""
+  if split not in ('train', 'test'):
+    raise ValueError(f"unknown split '{split}': choose 'train' or 'test'.")
+
+
 def take_split(
   ids: Iterable[str], *, split: str, test_fraction: float, size: int | None, seed: int
 ) -> list[str]:
@@ -78,14 +88,48 @@ def take_split(
   Raises:
     ValueError: an unknown split, or nothing is left.
   """
-  if split not in ('train', 'test'):
-    raise ValueError(f"unknown split '{split}': choose 'train' or 'test'.")
-  border = int(test_fraction * 2**64)
-  mine = [i for i in ids if (stable_hash(i) < border) == (split == 'test')]
+  check_split(split)
+  mine = [i for i in ids if in_split(i, split=split, test_fraction=test_fraction)]
   taken = sorted(mine, key=lambda i: stable_hash(f'{seed}:{i}'))[:size]
   if not taken:
     raise ValueError(f"the split '{split}' has no problems: widen the limits of the task.")
   return taken
+
+
+def in_split(name: str, *, split: str, test_fraction: float) -> bool:
+  """Whether what has this name belongs to the split, by the rule of `take_split`.
+
+  Raises:
+    ValueError: an unknown split.
+  """
+  check_split(split)
+  return (stable_hash(name) < int(test_fraction * 2**64)) == (split == 'test')
+
+
+def draw_in_split(
+  draw: Callable[[np.random.Generator], T],
+  name: Callable[[T], str],
+  *,
+  split: str,
+  test_fraction: float,
+  seed: int,
+  index: int,
+) -> T:
+  """The problem `index` of an endless supply: what `draw` makes first that is in the split.
+
+  A pure function of its arguments, and so a task of any size needs no list of its problems. By
+  `in_split` nothing with the name of a test problem is ever trained on; within a split the same
+  problem may come more than once.
+
+  Raises:
+    ValueError: an unknown split, or one in which nothing falls.
+  """
+  rng = np.random.default_rng([seed, index])
+  for _ in range(MAX_DRAWS):
+    drawn = draw(rng)
+    if in_split(name(drawn), split=split, test_fraction=test_fraction):
+      return drawn
+  raise ValueError(f"the split '{split}' has no problems: widen the limits of the task.")
 
 
 @functools.lru_cache(maxsize=4)
@@ -113,8 +157,30 @@ def batch_indices(step: int, batch_size: int, length: int, seed: int) -> np.ndar
   return indices
 
 
-class Subset:
-  """The problems of `task` at `indices`, in that order."""
+class Scheduled(abc.ABC):
+  """A task that does not offer all of its problems at every step, as a curriculum."""
+
+  @abc.abstractmethod
+  def pool(self, step: int) -> np.ndarray:
+    """Ascending numbers of the problems that step `step` draws from; never empty."""
+
+
+def draw_indices(
+  task: Task, batch: int, batch_size: int, seed: int, *, step: int | None = None
+) -> np.ndarray:
+  """[batch_size] int64, the problems of batch `batch` of a task, a pure function of its arguments.
+
+  As `batch_indices`, over the problems that the task offers at `step` (None: `batch`, for one batch
+  a step).
+  """
+  if not isinstance(task, Scheduled):
+    return batch_indices(batch, batch_size, len(task), seed)
+  pool = task.pool(batch if step is None else step)
+  return pool[batch_indices(batch, batch_size, len(pool), seed)]
+
+
+class Subset(Scheduled):
+  """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
     self._task, self._indices = task, [int(index) for index in indices]
@@ -126,6 +192,19 @@ class Subset:
   def __getitem__(self, index: int) -> Problem:
     """The problem `index` of the subset."""
     return self._task[self._indices[index]]
+
+  def pool(self, step: int) -> np.ndarray:
+    """What is left of the task's own pool.
+
+    Raises:
+      ValueError: nothing is left.
+    """
+    if not isinstance(self._task, Scheduled):
+      return np.arange(len(self))
+    here = np.flatnonzero(np.isin(self._indices, self._task.pool(step)))
+    if not here.size:
+      raise ValueError(f'no problem of step {step} is in the subset: widen it.')
+    return here
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the task's."""

@@ -14,29 +14,35 @@ arithmetic: negatives and fractions may occur on the way. The convention is stri
 nothing before or after the expression, and a response that was cut is wrong. Superfluous
 parentheses are allowed.
 
-Modes are the canonical forms of expressions.py. With n distinct numbers there are 1, 6, 68, 1170
-forms for n = 1, 2, 3, 4 (OEIS A140606); they are built once, on the ranks 0..n-1 of the numbers,
-and every number set only fills in values. No sub-expression of a solution of up to 4 distinct
-numbers is zero in one spelling of a mode and divided by in another, so a mode is right as a whole.
+Modes are the canonical forms of expressions.py. With n distinct numbers there are 1, 6, 68, 1170,
+27142, 793002 forms for n = 1 ... 6 (OEIS A140606); they are built once (catalogue.py), on the ranks
+0..n-1 of the numbers, and every number set only fills in values. A mode is right if its canonical
+text is. For up to 5 distinct numbers every other text of it is right, too; with 6 there are a few
+that divide by zero where the canonical text does not, as 1+7/(8/(2+3-5)) for 1+7*(2+3-5)/8, and
+those get no reward.
+
+Known limits: numbers of a problem are distinct; with six numbers a puzzle has hundreds of modes,
+so max_modes must be raised, and `sets` bounds the time: it takes 3 s to build the catalogue and
+0.1 s a number set.
 """
 
 import functools
 import itertools
-from collections.abc import Sequence
-from fractions import Fraction
+import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from maxent_lm.tasks import expressions
 from maxent_lm.tasks.base import Problem, stable_hash, take_split
-from maxent_lm.tasks.expressions import Form, canonical, evaluate
+from maxent_lm.tasks.catalogue import OPERATORS, catalogue
+from maxent_lm.tasks.expressions import canonical, evaluate
 
 __all__ = ['ALPHABET', 'Countdown', 'Puzzle', 'canonical', 'evaluate', 'renderings', 'solve']
 
 ALPHABET = '0123456789+-*/()=,:'
-OPERATORS = '+-*/'
-SIZES = (2, 3, 4)
+SIZES = (2, 3, 4, 5, 6)
 
 Numbers = tuple[int, ...]
 
@@ -48,116 +54,58 @@ class Puzzle(NamedTuple):
   target: int
 
 
-class _Catalogue(NamedTuple):
-  """Every form over n ranks. Texts are templates: '{1}*({2}+{0})' for 1*(2+0).
-
-  Value i < n is the number of rank i; value n + k is steps[k] = (operator, i, j) applied to the
-  values i and j. The last len(keys) values belong to the forms that use every rank.
-  """
-
-  steps: tuple[tuple[str, int, int], ...]
-  keys: tuple[str, ...]
-  texts: tuple[tuple[str, ...], ...]
-
-
-# --- every expression over n ranks, once -----------------------------------------------------
-
-
-def _splits(ranks: Numbers) -> list[tuple[Numbers, Numbers]]:
-  """Every ordered pair of non-empty disjoint sets whose union is `ranks`."""
-  lefts = (left for k in range(1, len(ranks)) for left in itertools.combinations(ranks, k))
-  return [(left, tuple(r for r in ranks if r not in left)) for left in lefts]
-
-
-def _template(text: str) -> str:
-  """Ranks, single digits, become fields to be filled in by str.format."""
-  return text.translate({ord(digit): f'{{{digit}}}' for digit in '0123456789'})
-
-
-@functools.cache
-def _catalogue(size: int) -> _Catalogue:
-  """Dynamic programming over subsets of the ranks: forms, and the texts that have each form."""
-  forms: dict[Numbers, dict[Form, int]] = {
-    (rank,): {expressions.number(rank): rank} for rank in range(size)
-  }
-  steps: list[tuple[str, int, int]] = []
-  texts: list[set[str]] = [{str(rank)} for rank in range(size)]
-  everything = tuple(range(size))
-  for ranks in (r for k in range(2, size + 1) for r in itertools.combinations(everything, k)):
-    here = forms[ranks] = {}
-    for lefts, rights in ((forms[a], forms[b]) for a, b in _splits(ranks)):
-      for (left, i), (right, j), operator in itertools.product(
-        lefts.items(), rights.items(), '+-*/'
-      ):
-        form = expressions.combine(operator, left, right)
-        if form not in here:
-          here[form] = len(texts)
-          steps.append((operator, i, j))
-          texts.append(set())
-        kinds = left[1][0], right[1][0]
-        pairs = itertools.product(texts[i], texts[j])
-        texts[here[form]].update(expressions.join(operator, a, b, kinds) for a, b in pairs)
-  return _Catalogue(
-    tuple(steps),
-    tuple(_template(expressions.write(form)) for form in forms[everything]),
-    tuple(tuple(map(_template, sorted(texts[k]))) for k in forms[everything].values()),
-  )
-
-
-@functools.cache
-def _texts(size: int, operators: str) -> tuple[tuple[str, ...], ...]:
-  """The catalogue's texts that use no other operators; empty for a form that has no such text."""
-  others = set(OPERATORS) - set(operators)
-  return tuple(
-    tuple(text for text in texts if others.isdisjoint(text)) for texts in _catalogue(size).texts
-  )
-
-
 # --- every solution of a number set ----------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=1 << 12)
-def _solutions(numbers: Numbers) -> dict[int, tuple[int, ...]]:
-  """Positive integer target -> indices into the catalogue; `numbers` ascending."""
-  if len(numbers) not in SIZES or len(set(numbers)) < len(numbers) or min(numbers) < 1:
-    raise ValueError(
-      f'Countdown takes 2 to 4 distinct positive integers, not {numbers}: change the numbers.'
-    )
-  catalogue = _catalogue(len(numbers))
-  values: list[Fraction | None] = [Fraction(n) for n in numbers]
-  for operator, i, j in catalogue.steps:
-    left, right = values[i], values[j]
-    values.append(
-      None if left is None or right is None else expressions.operate(operator, left, right)
-    )
-  solutions: dict[int, list[int]] = {}
-  for index, value in enumerate(values[-len(catalogue.keys) :]):
-    if value is not None and value > 0 and value.denominator == 1:
-      solutions.setdefault(value.numerator, []).append(index)
-  return {target: tuple(solutions[target]) for target in sorted(solutions)}
+def _reach(sets: Sequence[Numbers], max_target: int | None) -> Iterator[tuple[Puzzle, np.ndarray]]:
+  """Every puzzle that these sets of one size can make, with its forms in ascending order.
+
+  Raises:
+    ValueError: not 2 to 6 distinct positive integers.
+  """
+  for numbers in sets:
+    if len(numbers) not in SIZES or len(set(numbers)) < len(numbers) or min(numbers) < 1:
+      raise ValueError(
+        f'Countdown takes 2 to 6 distinct positive integers, not {numbers}: change the numbers.'
+      )
+  if not sets:
+    return
+  reached = catalogue(len(sets[0])).reach(np.array(sets), max_target)
+  for numbers, (targets, forms) in zip(sets, reached, strict=True):
+    starts = np.flatnonzero(np.diff(targets, prepend=0)).tolist()
+    for start, end in itertools.pairwise([*starts, len(forms)]):
+      yield Puzzle(numbers, int(targets[start])), forms[start:end]
+
+
+@functools.lru_cache(maxsize=64)
+def _solutions(numbers: Numbers) -> dict[int, np.ndarray]:
+  """Target -> forms."""
+  return {puzzle.target: forms for puzzle, forms in _reach([numbers], None)}
 
 
 def solve(numbers: Sequence[int]) -> dict[int, tuple[str, ...]]:
   """Every positive integer target -> its modes, sorted; the order of `numbers` does not matter.
 
   Raises:
-    ValueError: not 2 to 4 distinct positive integers.
+    ValueError: not 2 to 6 distinct positive integers.
   """
   ordered = tuple(sorted(numbers))
-  solutions = _solutions(ordered)
-  keys = [key.format(*ordered) for key in _catalogue(len(ordered)).keys]
-  return {target: tuple(sorted(keys[i] for i in found)) for target, found in solutions.items()}
+  return {
+    target: tuple(sorted(catalogue(len(ordered)).key(form).format(*ordered) for form in forms))
+    for target, forms in _solutions(ordered).items()
+  }
 
 
 def renderings(numbers: Sequence[int], target: int) -> dict[str, tuple[str, ...]]:
-  """Mode -> every text of that mode that has no superfluous parentheses."""
+  """Mode -> every right text of that mode that has no superfluous parentheses."""
   ordered = tuple(sorted(numbers))
-  found = _solutions(ordered).get(target, ())
-  catalogue = _catalogue(len(ordered))
-  return {
-    catalogue.keys[i].format(*ordered): tuple(t.format(*ordered) for t in catalogue.texts[i])
-    for i in found
+  forms = _solutions(ordered).get(target, ())
+  book = catalogue(len(ordered))
+  texts = {
+    book.key(form).format(*ordered): (t.format(*ordered) for t in book.texts(form, OPERATORS))
+    for form in forms
   }
+  return {mode: tuple(t for t in found if evaluate(t) == target) for mode, found in texts.items()}
 
 
 # --- the task --------------------------------------------------------------------------------
@@ -167,14 +115,26 @@ def _name(puzzle: Puzzle) -> str:
   return f'{",".join(map(str, puzzle.numbers))}={puzzle.target}'
 
 
-class Countdown:
-  """Every puzzle of some distinct numbers in 2..max_number and a target in 1..max_target.
+def _number_sets(count: int, max_number: int, limit: int | None, seed: int) -> list[Numbers]:
+  """All sets of `count` numbers from 2..max_number, or `limit` of them drawn at random."""
+  pool = range(2, max_number + 1)
+  if limit is None or math.comb(len(pool), count) <= limit:
+    return list(itertools.combinations(pool, count))
+  rng, drawn = np.random.default_rng([seed, count]), set()
+  while len(drawn) < limit:
+    drawn.add(tuple(sorted(int(n) + 2 for n in rng.choice(len(pool), count, replace=False))))
+  return sorted(drawn)
 
-  `num_numbers` says how many numbers, e.g. (3, 4). Kept are the puzzles with min_modes <= modes <=
-  max_modes (as in ModeBench: 3 or 4 numbers up to 12, 4 to 32 modes). With fewer `operators` the
-  task is easier; a response with another one is wrong. The split goes by a hash of the sorted
-  numbers and the target (`take_split`), so no test puzzle is met in training. `seed` sets the order
-  of the problems, and with it which `size` of them are kept, and the order of the numbers in the
+
+class Countdown:
+  """Puzzles of some distinct numbers in 2..max_number and a target in 1..max_target.
+
+  `num_numbers` says how many numbers, e.g. (3, 4). All of their sets are used, or of each size
+  `sets` drawn at random. Kept are the puzzles with min_modes <= modes <= max_modes (as in
+  ModeBench: 3 or 4 numbers up to 12, 4 to 32 modes). With fewer `operators` the task is easier; a
+  response with another one is wrong. The split goes by a hash of the sorted numbers and the target
+  (`take_split`), so no test puzzle is met in training. `seed` sets the order of the problems, and
+  with it which `size` of them are kept, which sets are drawn, and the order of the numbers in the
   prompts.
 
   Raises:
@@ -190,6 +150,7 @@ class Countdown:
     max_target: int = 100,
     min_modes: int = 4,
     max_modes: int = 32,
+    sets: int | None = None,
     operators: str = OPERATORS,
     test_fraction: float = 0.1,
     size: int | None = None,
@@ -199,26 +160,28 @@ class Countdown:
       raise ValueError(f'Countdown: num_numbers={tuple(num_numbers)} must be among {SIZES}.')
     if not operators or not set(operators) <= set(OPERATORS):
       raise ValueError(f'Countdown: operators={operators!r} must be some of {OPERATORS!r}.')
-    sets = (
-      numbers
-      for count in sorted(set(num_numbers))
-      for numbers in itertools.combinations(range(2, max_number + 1), count)
-    )
+    if 6 in num_numbers and '/' in operators and '*' not in operators:
+      raise ValueError(
+        "Countdown: with six numbers '/' needs '*': a mode might have no right text."
+      )
     self._operators, self._seed = operators, seed
     self._forms = {
-      Puzzle(numbers, target): forms
-      for numbers in sets
-      for target, found in _solutions(numbers).items()
-      if target <= max_target
-      if min_modes <= len(forms := self._allowed(found, len(numbers))) <= max_modes
+      puzzle: allowed
+      for count in sorted(set(num_numbers))
+      for puzzle, forms in _reach(_number_sets(count, max_number, sets, seed), max_target)
+      if min_modes <= len(allowed := self._allowed(forms, count)) <= max_modes
     }
     named = {_name(puzzle): puzzle for puzzle in self._forms}
     names = take_split(named, split=split, test_fraction=test_fraction, size=size, seed=seed)
     self._puzzles = [named[name] for name in names]
 
-  def _allowed(self, forms: Sequence[int], count: int) -> tuple[int, ...]:
-    texts = _texts(count, self._operators)
-    return tuple(form for form in forms if texts[form])
+  def _allowed(self, forms: np.ndarray, count: int) -> np.ndarray:
+    return forms[catalogue(count).count_texts(self._operators)[forms] > 0]
+
+  def _texts(self, puzzle: Puzzle, form: int) -> list[str]:
+    """Texts of a mode; with six numbers some may divide by zero."""
+    texts = catalogue(len(puzzle.numbers)).texts(form, self._operators)
+    return [text.format(*puzzle.numbers) for text in texts]
 
   def __len__(self) -> int:
     """Number of problems."""
@@ -229,9 +192,9 @@ class Countdown:
     puzzle = self._puzzles[index]
     name = _name(puzzle)
     order = sorted(puzzle.numbers, key=lambda n: stable_hash(f'{self._seed}:{name}:{n}'))
-    texts = _texts(len(order), self._operators)[self._forms[puzzle][0]]
-    prompt = f'{",".join(map(str, order))}={puzzle.target}:'
-    return Problem(name, prompt, texts[0].format(*puzzle.numbers), puzzle)
+    texts = self._texts(puzzle, self._forms[puzzle][0])
+    right = next(text for text in texts if evaluate(text) == puzzle.target)
+    return Problem(name, f'{",".join(map(str, order))}={puzzle.target}:', right, puzzle)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the response is right, else 0."""
@@ -249,8 +212,10 @@ class Countdown:
     return len(self._forms[problem.data])
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
-    """A mode, uniformly, then one of its texts (`renderings`), uniformly."""
+    """A mode, uniformly, then one of its right texts (`renderings`), uniformly."""
     forms = self._forms[problem.data]
-    texts = _texts(len(problem.data.numbers), self._operators)
-    choices = texts[forms[int(rng.integers(len(forms)))]]
-    return choices[int(rng.integers(len(choices)))].format(*problem.data.numbers)
+    texts = self._texts(problem.data, forms[int(rng.integers(len(forms)))])
+    text = texts[int(rng.integers(len(texts)))]
+    while evaluate(text) != problem.data.target:
+      text = texts[int(rng.integers(len(texts)))]
+    return text

@@ -16,74 +16,27 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from maxent_lm.tasks import answers
 from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.files import NumberTask, question
 from maxent_lm.tasks.tfds import jsonl
 
-FIELDS = {'question': 'text', 'answer': 'text'}
 CALCULATOR = re.compile(r'<<[^<>]*>>')
 
 
-class GSM8K:
-  """The problems of `<data_dir>/<split>.jsonl[.gz]`, in file order.
+class GSM8K(NumberTask):
+  """The problems of `<data_dir>/<split>.jsonl[.gz]`; arguments as `FileTask`."""
 
-  `max_problems` keeps the first ones. `cache_dir` is where the prepared data goes ('': see
-  tfds/jsonl.py). A cut response is graded like any other, but a number right at the cut may have
-  gone on: it counts for nothing.
+  NAME = 'gsm8k'
+  FIELDS = {'question': 'text', 'answer': 'text'}
 
-  Raises:
-    FileNotFoundError: the folder or the file is missing.
-    ValueError: an unknown split, an empty file, a bad line, a gold answer that is no number.
-  """
-
-  def __init__(
-    self, *, data_dir: str, split: str, cache_dir: str = '', max_problems: int | None = None
-  ) -> None:
-    if split not in ('train', 'test'):
-      raise ValueError(f"GSM8K has no split '{split}': choose 'train' or 'test'.")
-    path = jsonl.find_file(data_dir, split)
-    self._split = split
-    self._rows = jsonl.open_rows(path, FIELDS, cache_dir=cache_dir)
-    self._length = min(len(self._rows), max_problems or len(self._rows))
-
-  def __len__(self) -> int:
-    """Number of problems."""
-    return self._length
-
-  def __getitem__(self, index: int) -> Problem:
-    """The problem `index`; its data is the gold answer text without calculator marks."""
-    if not 0 <= index < self._length:
-      raise IndexError(f'GSM8K has problems 0 to {self._length - 1}, not {index}.')
-    row = self._rows[index]
+  def read(self, name: str, row: jsonl.Row) -> Problem | None:
+    """Its data is the gold solution without calculator marks."""
     gold = answers.extract_final(row['answer'])
-    if gold is None:
-      raise ValueError(
-        f"row {index} of GSM8K's {self._split} split has no final answer: remove it."
-      )
+    if gold is None or answers.parse_number(gold) is None:
+      return None
     text = CALCULATOR.sub('', row['answer']).strip()
-    return Problem(f'gsm8k/{self._split}/{index}', _prompt(row['question']), gold, text)
-
-  def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """1 if the final answer of the response equals the gold answer, else 0."""
-    final = answers.extract_final(response)
-    if final is None or (not finished and response.endswith(final)):
-      return 0.0
-    return float(answers.equal(problem.answer, final))
-
-  def cluster(self, problem: Problem, response: str) -> str | None:
-    """The final answer in lowest terms."""
-    value = answers.parse_number(answers.extract_final(response) or '')
-    return None if value is None else str(value)
-
-  def modes(self, problem: Problem) -> int:
-    """One: every correct response has the same final answer."""
-    return 1
-
-  def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
-    """The gold solution, ending in `#### N`, with a space before it."""
-    return ' ' + problem.data
+    return Problem(name, question(row['question']), gold, text)
 
 
 SOLUTION = {'question': 'text', 'solution': 'text', 'is_correct': 'boolean'}
@@ -105,10 +58,6 @@ def model_solutions(path: str) -> Iterator[dict[str, Any]]:
   for row in jsonl.read_rows(path, SOLUTION):
     text = FINAL_LINE.sub('#### ', CALCULATOR.sub('', row['solution']).strip())
     completion = {'text': f' {text}', 'reward': float(row['is_correct'])}
-    groups.setdefault(_prompt(row['question']), []).append(completion)
+    groups.setdefault(question(row['question']), []).append(completion)
   for prompt, completions in groups.items():
     yield {'prompt': prompt, 'completions': completions}
-
-
-def _prompt(question: str) -> str:
-  return f'Question: {question.strip()}\nAnswer:'

@@ -18,7 +18,7 @@ from maxent_lm import replay as ring
 from maxent_lm.data import Graded, Reader
 from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
-from maxent_lm.tasks.base import Problem, batch_indices
+from maxent_lm.tasks.base import Problem, draw_indices
 from maxent_lm.train import counts
 from maxent_lm.train.counts import Counts
 from maxent_lm.train.state import TrainState
@@ -54,7 +54,7 @@ class Demonstrations:
     del state
     task = self.reader.task
     rng = np.random.default_rng((self.seed, step))
-    problems = [task[i] for i in batch_indices(step, self.batch_size, len(task), self.seed)]
+    problems = [task[i] for i in draw_indices(task, step, self.batch_size, self.seed)]
     texts = [task.demonstration(problem, rng) for problem in problems]
     encoded = self.reader.tokenizer(texts, add_special_tokens=False)['input_ids']
     whole = [[*ids, self.reader.eos_id] for ids in encoded]
@@ -133,7 +133,8 @@ class Rollouts:
   def _round(self, number: int, state: TrainState) -> Sampled:
     """The groups of slice `number` of the stream."""
     task = self.reader.task
-    indices = batch_indices(number, self.prompts_per_step, len(task), self.seed)
+    step = number // self.rounds
+    indices = draw_indices(task, number, self.prompts_per_step, self.seed, step=step)
     problems = [task[i] for i in indices]
     prompts = self.reader.prompts(problems)
     padded = jax.device_put(self.reader.padded(prompts), self.sharding)
@@ -152,7 +153,7 @@ class Rollouts:
     """`count` groups of correct responses drawn by the task: reward 1, behaviour log-prob 0."""
     task = self.reader.task
     rng = np.random.default_rng([self.seed, step, 1])
-    problems = [task[i] for i in batch_indices(step, count, len(task), self.seed)]
+    problems = [task[i] for i in draw_indices(task, step, count, self.seed)]
     return [self._demonstrations(problem, rng) for problem in problems]
 
   def batch(self, groups: Sequence[Group]) -> Batch:

@@ -85,6 +85,65 @@ def test_no_rendering_of_a_mode_divides_by_zero():
         assert {(canonical(t), evaluate(t)) for t in texts} == {(mode, target)}
 
 
+def random_text(rng, numbers):
+  """A random tree over a random order of the numbers, fully parenthesised."""
+  parts = [str(n) for n in rng.permutation(numbers)]
+  while len(parts) > 1:
+    i = int(rng.integers(len(parts) - 1))
+    parts[i : i + 2] = [f'({parts[i]}{rng.choice(list("+-*/"))}{parts[i + 1]})']
+  return parts[0]
+
+
+@pytest.mark.parametrize('numbers', [(2, 3, 5, 7, 8), (4, 5, 9, 10, 12)])
+def test_five_numbers_miss_no_solution_and_every_text_of_a_mode_is_right(numbers):
+  modes, rng, hits = solve(numbers), np.random.default_rng(0), 0
+  for text in (random_text(rng, numbers) for _ in range(3000)):
+    value = evaluate(text)
+    if value is not None and value > 0 and value.denominator == 1:
+      hits += 1
+      assert canonical(text) in modes[int(value)]
+  assert hits > 300
+  for target in (24, 60):
+    for mode, texts in renderings(numbers, target).items():
+      assert {(canonical(t), evaluate(t)) for t in texts} == {(mode, target)}
+      assert len(texts) == len(set(texts)) > 0
+
+
+@pytest.mark.slow
+def test_six_numbers():
+  task = Countdown(split='train', num_numbers=(6,), sets=2, max_target=300, max_modes=10**6, seed=1)
+  rng, found = np.random.default_rng(0), {}
+  by_id = {task[i].id: task[i] for i in range(len(task))}
+  numbers = task[0].data.numbers
+  for text in (random_text(rng, numbers) for _ in range(5000)):
+    value = evaluate(text)
+    problem = by_id.get(f'{",".join(map(str, numbers))}={value}')
+    if problem:
+      assert task.reward(problem, text, True) == 1
+      found.setdefault(problem.id, set()).add(task.cluster(problem, text))
+  assert len(found) > 50
+  assert all(len(modes) <= task.modes(by_id[name]) for name, modes in found.items())
+  for i in range(0, len(task), 20):
+    text = task.demonstration(task[i], rng)
+    assert task.reward(task[i], text, True) == task.reward(task[i], task[i].answer, True) == 1
+
+
+@pytest.mark.slow
+def test_six_numbers_have_modes_that_some_texts_miss():
+  texts = renderings((1, 2, 3, 5, 7, 8), 1)['1+7*(2+3-5)/8']
+  assert '1+7*(2+3-5)/8' in texts and '1+7/(8/(2+3-5))' not in texts
+
+
+def test_number_sets_may_be_drawn():
+  few = dict(num_numbers=(3,), min_modes=1, test_fraction=0.0, split='train')
+  sets = {Countdown(**few, sets=5, seed=seed)[0].data.numbers for seed in range(6)}
+  assert len(sets) > 2
+  task = Countdown(**few, sets=5)
+  assert len({task[i].data.numbers for i in range(len(task))}) == 5
+  assert ids(**few, sets=5) == ids(**few, sets=5) != ids(**few, sets=5, seed=1)
+  assert ids(**few, sets=10**6) == ids(**few)
+
+
 @pytest.fixture(scope='module')
 def task():
   return Countdown(split='test', max_number=9, seed=3)
@@ -195,10 +254,12 @@ def test_errors():
     Countdown(split='train', operators='+%')
   with pytest.raises(ValueError, match="unknown split 'dev'"):
     Countdown(split='dev', num_numbers=(2,))
-  with pytest.raises(ValueError, match=r'num_numbers=\(5,\) must be among \(2, 3, 4\)'):
-    Countdown(split='train', num_numbers=(5,))
+  with pytest.raises(ValueError, match=r'num_numbers=\(7,\) must be among \(2, 3, 4, 5, 6\)'):
+    Countdown(split='train', num_numbers=(7,))
+  with pytest.raises(ValueError, match="with six numbers '/' needs '\\*'"):
+    Countdown(split='train', num_numbers=(6,), operators='+-/')
   with pytest.raises(ValueError, match='no problems: widen the limits'):
     Countdown(split='train', num_numbers=(3,), min_modes=60, max_modes=60)
-  for numbers in [(2, 2, 3), (1,), (0, 1), (1, 2, 3, 4, 5), ()]:
-    with pytest.raises(ValueError, match='2 to 4 distinct positive integers'):
+  for numbers in [(2, 2, 3), (1,), (0, 1), (1, 2, 3, 4, 5, 6, 7), ()]:
+    with pytest.raises(ValueError, match='2 to 6 distinct positive integers'):
       solve(numbers)

@@ -1,0 +1,92 @@
+"""Mixture: several tasks as one, in given shares.
+
+Worked example, weights 2 and 1 over countdown (3 problems) and arithmetic (2 problems):
+
+  number   0            1             2            3            4            5
+  id       countdown/.. arithmetic/.. countdown/.. countdown/.. arithmetic/.. countdown/..
+  problem  0            0             1            2            1             0
+
+An epoch shows every problem of every part at least once; parts that would be through earlier begin
+again. Within it parts take turns as evenly as the shares allow: of any first n problems, part p has
+n w_p within one. So the first problems of the test split are in the same shares, and so is a batch
+in expectation. All of it follows from the lengths and the weights; nothing is drawn.
+
+A problem, its verdict and its class are those of its task, with the name of the task before its id.
+Known limits: parts share one tokenizer, whose alphabet must have all their characters, and the
+length of a response (config.batch.max_new_tokens); metrics are means over all parts.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from maxent_lm.tasks.base import Problem, Scheduled, Task
+
+
+def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+  """[L] the part, and its problem, of every number of a mixture.
+
+  Part p would be shown its problem j at time (j + 1/2) / w_p; the numbers are the order in time.
+  """
+  shares = np.asarray(weights, float) / np.sum(weights)
+  total = int(np.ceil(np.max(np.asarray(lengths) / shares)))
+  counts = np.maximum(np.rint(total * shares).astype(int), lengths)
+  owner = np.repeat(np.arange(len(lengths)), counts)
+  turn = np.concatenate([np.arange(count) for count in counts])
+  order = np.argsort((turn + 0.5) / shares[owner], kind='stable')
+  return owner[order], (turn % np.asarray(lengths)[owner])[order]
+
+
+class Mixture:
+  """The problems of all `parts`; `weights` are their shares (empty: equal ones), in their order.
+
+  Raises:
+    ValueError: no parts, a wrong number of weights or one that is not positive, a part on a
+      schedule (a curriculum of mixtures is possible, a mixture of curricula is not).
+  """
+
+  def __init__(self, parts: Mapping[str, Task], weights: Sequence[float] = ()) -> None:
+    weights = tuple(weights) or (1.0,) * len(parts)
+    if not parts or len(weights) != len(parts) or min(weights) <= 0:
+      raise ValueError(
+        f'a mixture of {len(parts)} tasks needs at least one, and a positive weight for each; got '
+        f'weights={weights}.'
+      )
+    scheduled = [name for name, part in parts.items() if isinstance(part, Scheduled)]
+    if scheduled:
+      raise ValueError(f"'{scheduled[0]}' is on a schedule and cannot be part of a mixture.")
+    self._parts = dict(parts)
+    self._names = list(parts)
+    self._owner, self._turn = take_turns([len(part) for part in parts.values()], weights)
+
+  def __len__(self) -> int:
+    """Number of problems of an epoch."""
+    return len(self._owner)
+
+  def __getitem__(self, index: int) -> Problem:
+    """The problem `index`; its data are the name of its task and the task's own problem."""
+    if not 0 <= index < len(self):
+      raise IndexError(f'the mixture has problems 0 to {len(self) - 1}, not {index}.')
+    name = self._names[self._owner[index]]
+    problem = self._parts[name][int(self._turn[index])]
+    return problem._replace(id=f'{name}/{problem.id}', data=(name, problem))
+
+  def reward(self, problem: Problem, response: str, finished: bool) -> float:
+    """As the problem's own task's."""
+    name, inner = problem.data
+    return self._parts[name].reward(inner, response, finished)
+
+  def cluster(self, problem: Problem, response: str) -> str | None:
+    """As the problem's own task's."""
+    name, inner = problem.data
+    return self._parts[name].cluster(inner, response)
+
+  def modes(self, problem: Problem) -> int | None:
+    """As the problem's own task's."""
+    name, inner = problem.data
+    return self._parts[name].modes(inner)
+
+  def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
+    """As the problem's own task's."""
+    name, inner = problem.data
+    return self._parts[name].demonstration(inner, rng)
