@@ -27,10 +27,7 @@ def entropy_bonus_advantage(batch: Batch, views: Views, *, strength: float, kapp
   strength 0.4; kappa 2 in the paper, 1 in SIREN's version. [Cheng et al. 2025, Reasoning with
   Exploration]
   """
-  advantage = clean(batch.advantage, batch.mask)
-  entropy = clean(views.policy.entropy, batch.mask)
-  bonus = jnp.minimum(strength * entropy, jnp.abs(advantage) / kappa)
-  return batch._replace(advantage=advantage + bonus)
+  return _with_bonus(batch, strength * clean(views.policy.entropy, batch.mask), kappa)
 
 
 def disagreement_advantage(batch: Batch, views: Views, *, strength: float, kappa: float) -> Batch:
@@ -46,10 +43,8 @@ def disagreement_advantage(batch: Batch, views: Views, *, strength: float, kappa
     raise ValueError(
       "disagreement_advantage reads Critic.ensemble: set config.curiosity.kind='ensemble'"
     )
-  advantage = clean(batch.advantage, batch.mask)
   spread = clean(jnp.std(views.critic.ensemble, axis=-1), batch.mask)
-  bonus = jnp.minimum(strength * spread, jnp.abs(advantage) / kappa)
-  return batch._replace(advantage=advantage + bonus)
+  return _with_bonus(batch, strength * spread, kappa)
 
 
 def edge(batch: Batch, views: Views, *, floor: float) -> Batch:
@@ -129,9 +124,15 @@ def seed_grpo(batch: Batch, views: Views, *, discount: str, strength: float) -> 
   if discount not in DISCOUNTS:
     known = ', '.join(sorted(DISCOUNTS))
     raise ValueError(f'seed_grpo: unknown discount {discount!r}; choose one of {known}')
-  classes = semantic.classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing='own')
+  classes = semantic.batch_classes(batch, missing='own')
   share = semantic.discrete(classes) / jnp.log(jnp.maximum(semantic.sizes(classes), 2))
   return _scaled(batch, DISCOUNTS[discount](jnp.clip(share, 0, 1), strength))
+
+
+def _with_bonus(batch: Batch, bonus: Array, kappa: float) -> Batch:
+  """A_t <- A_t + min(bonus_t, |A_t| / kappa)."""
+  advantage = clean(batch.advantage, batch.mask)
+  return batch._replace(advantage=advantage + jnp.minimum(bonus, jnp.abs(advantage) / kappa))
 
 
 def _group_score(values: Array, batch: Batch, eps: float) -> Array:

@@ -61,7 +61,7 @@ def semantic_entropy_band(batch: Batch, *, low: float, high: float) -> Batch:
 
   A row of cluster -1 is a class of its own.
   """
-  classes = semantic.classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing='own')
+  classes = semantic.batch_classes(batch, missing='own')
   entropy = semantic.discrete(classes)
   return _keep(batch, (entropy >= low) & (entropy <= high))
 

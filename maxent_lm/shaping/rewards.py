@@ -29,7 +29,7 @@ def answer_frequency(batch: Batch, *, missing: str, low: float, high: float) -> 
   those in which all classes differ (the published rule), anything above 1 none. A group of one has
   H / log n = 1.
   """
-  these = _classes(batch, missing)
+  these = semantic.batch_classes(batch, missing=missing)
   n = semantic.sizes(these)
   share = jnp.where(n > 1, semantic.discrete(these) / jnp.log(jnp.maximum(n, 2)), 1)
   kept = (share >= low - ROUNDING) & (share < high - ROUNDING)
@@ -47,7 +47,7 @@ def majority_label(batch: Batch, *, missing: str, ties: str) -> Batch:
     ValueError: `ties` is none of these.
   """
   rows = len(batch.group)
-  these = _classes(batch, missing)
+  these = semantic.batch_classes(batch, missing=missing)
   votes = jnp.where(these.counted, semantic.counts(these), 0)
   most = jax.ops.segment_max(votes, batch.group, num_segments=rows)[batch.group]
   best = these.counted & (votes == most)
@@ -94,7 +94,7 @@ def semantic_bonus(batch: Batch, *, coefficient: float, of: str, missing: str) -
   Raises:
     ValueError: `of` is neither.
   """
-  these = _classes(batch, missing)
+  these = semantic.batch_classes(batch, missing=missing)
   mass = jnp.where(these.counted, semantic.frequency(these), 1)
   amounts = {'row': -jnp.log(mass), 'group': semantic.discrete(these)}
   return _plus(batch, coefficient * _choose('of', of, amounts))
@@ -105,7 +105,7 @@ def count_bonus(batch: Batch, *, coefficient: float, missing: str) -> Batch:
 
   A count-based exploration bonus with the group as its memory. [Bellemare et al. 2016]
   """
-  these = _classes(batch, missing)
+  these = semantic.batch_classes(batch, missing=missing)
   count = jnp.maximum(semantic.counts(these), 1)
   return _plus(batch, jnp.where(these.counted, coefficient / jnp.sqrt(count), 0))
 
@@ -197,10 +197,6 @@ def overlong(batch: Batch, *, coefficient: float, limit: int, buffer: int) -> Ba
     raise ValueError(f'config.overlong: buffer={buffer} must be between 1 and limit={limit} tokens')
   excess = jnp.sum(batch.mask, axis=1) - (limit - buffer)
   return _plus(batch, -coefficient * jnp.clip(excess / buffer, 0, 1))
-
-
-def _classes(batch: Batch, missing: str) -> semantic.Classes:
-  return semantic.classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing=missing)
 
 
 def _at_end(batch: Batch, amount: Array) -> Array:

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maxent_lm.types import Array
+from maxent_lm.types import Array, Batch
 
 MISSING = ('own', 'shared', 'dropped')
 
@@ -62,6 +62,11 @@ def classes(cluster: ArrayLike, group: ArrayLike, valid: ArrayLike, *, missing: 
   if missing == 'dropped':
     counted = counted & ~nameless
   return Classes(_numbered(group, jnp.where(nameless, -1, cluster), alone), group, counted)
+
+
+def batch_classes(batch: Batch, *, missing: str) -> Classes:
+  """`classes` of a batch: rows with a response token count."""
+  return classes(batch.cluster, batch.group, batch.mask.any(axis=1), missing=missing)
 
 
 def distinct(these: Classes, sequence: Array) -> Classes:

@@ -207,7 +207,7 @@ def _observations(views: Views, batch: Batch) -> dict[str, Array]:
   returns = masked_sum(batch.reward, mask, axis=1)
   right = returns >= 1
   rows = len(group)
-  classes = semantic.classes(batch.cluster, group, mask.any(axis=1), missing='shared')
+  classes = semantic.batch_classes(batch, missing='shared')
   sizes = jax.ops.segment_sum(jnp.ones_like(returns), group, num_segments=rows)
   some = jax.ops.segment_max(right.astype(returns.dtype), group, num_segments=rows)
   observed = {

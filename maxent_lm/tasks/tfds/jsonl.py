@@ -83,12 +83,7 @@ def read_objects(path: str) -> Iterator[tuple[int, Row]]:
   Raises:
     ValueError: a damaged file, or a line that is no JSON object; with the number of the line.
   """
-  for number, line in enumerate(_lines(path), 1):
-    if not line.strip():
-      continue
-    row: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-      row = json.loads(line)
+  for number, row in _parsed(path):
     if not isinstance(row, dict):
       raise ValueError(f"line {number} of '{path}' is not a JSON object: correct or remove it.")
     yield number, row
@@ -100,16 +95,21 @@ def read_rows(path: str, fields: Mapping[str, str]) -> Iterator[Row]:
   Raises:
     ValueError: a damaged file, or a line that is no row; with the number of the line.
   """
-  for number, line in enumerate(_lines(path), 1):
-    if not line.strip():
-      continue
-    row: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-      row = json.loads(line)
+  for number, row in _parsed(path):
     problem = _check(row, fields)
     if problem:
       raise ValueError(f"line {number} of '{path}' {problem}: correct or remove it.")
     yield {name: row[name] for name in fields}
+
+
+def _parsed(path: str) -> Iterator[tuple[int, Any]]:
+  """(line number, what stands there) of every line that is not empty; None where it is no JSON."""
+  for number, line in enumerate(_lines(path), 1):
+    if line.strip():
+      row: Any = None
+      with contextlib.suppress(ValueError, RecursionError):
+        row = json.loads(line)
+      yield number, row
 
 
 def _digest(path: str, fields: Mapping[str, str]) -> str:
