@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import Problem, Scheduled, Task
+from maxent_lm.tasks.base import Batched, Problem, Scheduled, Task, grade_parts
 
 
-class Curriculum(Scheduled):
+class Curriculum(Scheduled, Batched):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -61,6 +61,16 @@ class Curriculum(Scheduled):
     """As the problem's own stage's."""
     number, inner = problem.data
     return self._stages[number].reward(inner, response, finished)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """Every stage grades its own responses together."""
+    return grade_parts(self._part, problems, responses, finished)
+
+  def _part(self, problem: Problem) -> tuple[int, Task, Problem]:
+    number, inner = problem.data
+    return number, self._stages[number], inner
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the problem's own stage's."""

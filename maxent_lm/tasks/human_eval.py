@@ -19,12 +19,13 @@ The file is test.jsonl[.gz] with the rows of github.com/openai/human-eval, Human
 """
 
 import ast
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Batched, Problem
 from maxent_lm.tasks.sandbox import Program
 from maxent_lm.tasks.tfds import jsonl
 
@@ -40,7 +41,7 @@ class Asked(NamedTuple):
   tests: str
 
 
-class HumanEval:
+class HumanEval(Batched):
   """The problems of `<data_dir>/test.jsonl[.gz]`, in file order; there is no other split.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -100,6 +101,14 @@ class HumanEval:
     """1 if the program passes, else 0; a cut response is graded like any other."""
     del finished
     return code_answers.reward(self.program(problem, response), self._minimum_tier)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """Likewise, in parallel; None where the sandbox failed."""
+    del finished
+    programs = list(map(self.program, problems, responses))
+    return code_answers.rewards(programs, self._minimum_tier)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The tokens of the program."""

@@ -19,12 +19,13 @@ The file is full.jsonl[.gz] or sanitized.jsonl[.gz]: the rows of github.com/goog
 """
 
 import ast
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Batched, Problem
 from maxent_lm.tasks.sandbox import Program
 from maxent_lm.tasks.tfds import jsonl
 
@@ -53,7 +54,7 @@ class Asked(NamedTuple):
   names: tuple[str, ...]
 
 
-class MBPP:
+class MBPP(Batched):
   """The problems of one split of `<data_dir>/<variant>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -122,6 +123,14 @@ class MBPP:
     """1 if the program passes, else 0; a cut response is graded like any other."""
     del finished
     return code_answers.reward(self.program(problem, response), self._minimum_tier)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """Likewise, in parallel; None where the sandbox failed."""
+    del finished
+    programs = list(map(self.program, problems, responses))
+    return code_answers.rewards(programs, self._minimum_tier)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The tokens of the program."""

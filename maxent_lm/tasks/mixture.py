@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import Problem, Scheduled, Task
+from maxent_lm.tasks.base import Batched, Problem, Scheduled, Task, grade_parts
 
 
 def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.nda
   return owner[order], (turn % np.asarray(lengths)[owner])[order]
 
 
-class Mixture:
+class Mixture(Batched):
   """The problems of all `parts`; `weights` are their shares (empty: equal ones), in their order.
 
   Raises:
@@ -75,6 +75,16 @@ class Mixture:
     """As the problem's own task's."""
     name, inner = problem.data
     return self._parts[name].reward(inner, response, finished)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """Every task grades its own responses together."""
+    return grade_parts(self._part, problems, responses, finished)
+
+  def _part(self, problem: Problem) -> tuple[str, Task, Problem]:
+    name, inner = problem.data
+    return name, self._parts[name], inner
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the problem's own task's."""
