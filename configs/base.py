@@ -51,6 +51,7 @@ def get_config() -> ml_collections.ConfigDict:
       'remat': False,  # recompute activations in the backward pass
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
       'chunk': 2048,  # tokens whose logits exist at a time
+      'microbatch': 2048,  # tokens of a device in the update at a time (whole groups); 0: all
     }
   )
   config.mesh = ml_collections.ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})  # -1: the rest

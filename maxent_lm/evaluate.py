@@ -153,7 +153,9 @@ class Evaluation:
       columns=self.reader.columns(prompts, self.max_new_tokens),
       sharding=self.sharding,
     )
-    ratio = score(params, batch.tokens).logp - score(start, batch.tokens).logp
+    ratio = (
+      score(params, batch.tokens, batch.mask).logp - score(start, batch.tokens, batch.mask).logp
+    )
     ratio = np.where(batch.mask, np.asarray(ratio, np.float64), 0).sum(axis=1)
     return ratio.reshape(-1, self.samples).mean(axis=1)
 

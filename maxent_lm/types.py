@@ -145,4 +145,4 @@ class Controller(NamedTuple):
 
 Loss = Callable[[Views, Batch, Temperature], tuple[Array, dict[str, Array]]]
 Transform = Callable[[Batch, Views], Batch]  # the views with their gradients stopped
-Scorer = Callable[[Params, Array], Scores]
+Scorer = Callable[[Params, Array, Array], Scores]  # (params, tokens, mask), see `Batch`

@@ -192,12 +192,12 @@ def test_a_small_transformer_reaches_the_optimum(name):
     def value(params):
       policy, critic = params
       seen = beside.score(critic, policy, batch.tokens) if beside else None
-      views = Views(scorer(policy, batch.tokens), None, reference, seen)
+      views = Views(scorer(policy, batch.tokens, batch.mask), None, reference, seen)
       values, _ = LOSSES[algorithm](views, batch, temperature, **options)
       return masked.sequence_sum(values, batch.mask)
 
     policy, _ = minimise(value, (policy, critic), steps=800)
-    logp = masked.masked_sum(scorer(policy, batch.tokens).logp, batch.mask, axis=1)
+    logp = masked.masked_sum(scorer(policy, batch.tokens, batch.mask).logp, batch.mask, axis=1)
   best = exact.brute_force(language, 0.2, 0.3)[0]
   assert np.sum(np.exp(best) * (best - np.asarray(logp, np.float64))) < 1e-3
 

@@ -110,7 +110,12 @@ def transformer(
   batch = exact.with_prompt(exact.to_batch(language), language.eos)
   scorer = make_scorer(lm, chunk=batch.tokens.size)
   return train(
-    lambda p: scorer(p, batch.tokens), lm.init(seed), batch, objective, TRANSFORMER, steps
+    lambda p: scorer(p, batch.tokens, batch.mask),
+    lm.init(seed),
+    batch,
+    objective,
+    TRANSFORMER,
+    steps,
   )
 
 

@@ -96,7 +96,7 @@ def log_probs(scorer: Scorer, params: Params, target: Target, *, rows: int) -> n
     some = target.responses[at : at + rows]
     padded = some + [some[-1]] * (rows - len(some))  # one shape, one compilation
     batch = make_batch(Sequences.unweighted([target.prompt] * rows, padded), columns=columns)
-    logp = np.asarray(scorer(params, batch.tokens).logp, np.float64)
+    logp = np.asarray(scorer(params, batch.tokens, batch.mask).logp, np.float64)
     total.append(np.sum(np.where(batch.mask, logp, 0), axis=1)[: len(some)])
   return np.concatenate(total)
 

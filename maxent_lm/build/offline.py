@@ -49,7 +49,7 @@ def offline_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect)
+  return make_run(config, workdir, policy, collect, group_size=batch.group_size)
 
 
 def _check_behaviour(config: Config) -> None:

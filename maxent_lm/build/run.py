@@ -24,6 +24,7 @@ from maxent_lm.build.update import (
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluate import Evaluation
 from maxent_lm.lm import partition
+from maxent_lm.lm.groups import make_group_scorer
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
@@ -107,7 +108,14 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   mixed = make_mixed(config, policy, rollouts, sample)
   remembers = {'replay': mixed, 'counts': counted}
   there = {name: each for name, each in remembers.items() if each is not None}
-  return make_run(config, workdir, policy, mixed or counted or rollouts, there)
+  return make_run(
+    config,
+    workdir,
+    policy,
+    mixed or counted or rollouts,
+    there,
+    group_size=batch.group_size,
+  )
 
 
 def make_counted(config: Config, rollouts: Rollouts) -> Counted | None:
@@ -214,14 +222,20 @@ def make_run(
   policy: Policy,
   collect: loop.Collect,
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
+  *,
+  group_size: int = 1,
 ) -> Run:
-  """Everything is built and checked before the first file is written."""
+  """Everything is built and checked before the first file is written.
+
+  `group_size`: so many rows of a batch, one after the other, have the same prompt.
+  """
   folder.check_config(workdir, config.to_dict())
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
   critic = make_critic(config, policy.lm)
-  parts = make_parts(config, make_run_scorer(config, policy), critic, policy.tokenizer)
+  scorer = make_batch_scorer(config, policy, group_size)
+  parts = make_parts(config, scorer, critic, policy.tokenizer)
   parts = parts._replace(
     divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
   )
@@ -242,7 +256,7 @@ def make_run(
   stays = has_reference(config) and parts.reference_update is None
   reference = policy.params if stays else None
   update = make_update(parts)
-  _trace(update, state, reference, policy.mesh)
+  _trace(update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
   folder.record(workdir, config.to_dict())
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
@@ -286,12 +300,20 @@ def check_sampler_is_plain(config: Config) -> None:
 
 
 def _trace(
-  update: Update, state: TrainState, reference: Params | None, mesh: jax.sharding.Mesh
+  update: Update,
+  state: TrainState,
+  reference: Params | None,
+  mesh: jax.sharding.Mesh,
+  shape: tuple[int, int],
 ) -> None:
-  """Traces one update without computing it, so that what it refuses is refused now."""
-  empty = [[0]] * partition.batch_shards(mesh)
+  """Traces one update without computing it, so that what it refuses is refused now.
+
+  `shape`: rows of a group, and tokens of a response.
+  """
+  group_size, response = shape
+  empty = [[0]] * partition.batch_shards(mesh) * group_size
   with jax.set_mesh(mesh):
-    batch = make_batch(Sequences.unweighted(empty, empty), columns=4)
+    batch = make_batch(Sequences.unweighted(empty, empty), columns=max(3, response + 2))
     jax.eval_shape(update, state, reference, batch)
 
 
@@ -303,6 +325,19 @@ def _place(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:
   """How training and evaluation look at a policy."""
   return make_scorer(policy.lm, chunk=config.compute.chunk, measure=make_measure(config))
+
+
+def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> Scorer:
+  """The same for the batches of training, whose groups of rows share their prompts."""
+  return make_group_scorer(
+    policy.lm,
+    chunk=config.compute.chunk,
+    group_size=group_size,
+    max_new_tokens=config.batch.max_new_tokens,
+    cells=partition.batch_shards(policy.mesh),
+    microbatch=config.compute.microbatch,
+    measure=make_measure(config),
+  )
 
 
 def make_sampler(

@@ -111,7 +111,8 @@ def make_scorer(lm: LM, *, chunk: int, measure: Measure | None = None) -> Scorer
   arrays and has no gradient. What stands in padded columns is finite but means nothing.
   """
 
-  def score(params: Params, tokens: Array) -> Scores:
+  def score(params: Params, tokens: Array, mask: Array | None = None) -> Scores:
+    del mask  # whole rows are scored
     hidden = lm.hidden(params, tokens)[:, :-1]
     head = lm.head(params)
     scores = score_hidden(hidden, head, tokens[:, 1:], chunk=chunk, measure=measure)

@@ -137,9 +137,9 @@ def _look(
   if parts.saliency is not None:
     saliency = parts.saliency(jax.lax.stop_gradient(trained.policy), tokens, batch.mask)
   return Views(
-    policy=parts.scorer(trained.policy, tokens),
-    target=_frozen(parts.scorer, state.target, tokens),
-    reference=_frozen(parts.scorer, reference, tokens),
+    policy=parts.scorer(trained.policy, tokens, batch.mask),
+    target=_frozen(parts.scorer, state.target, batch),
+    reference=_frozen(parts.scorer, reference, batch),
     critic=critic,
     critic_target=behind,
     kl=kl,
@@ -182,8 +182,10 @@ def _scaled(knob: Array, factor: Array | None) -> Array:
   return knob if factor is None else knob * factor
 
 
-def _frozen(scorer: Scorer, params: Params | None, tokens: Array) -> Scores | None:
-  return None if params is None else jax.lax.stop_gradient(scorer(params, tokens))
+def _frozen(scorer: Scorer, params: Params | None, batch: Batch) -> Scores | None:
+  if params is None:
+    return None
+  return jax.lax.stop_gradient(scorer(params, batch.tokens, batch.mask))
 
 
 def _observations(views: Views, batch: Batch) -> dict[str, Array]:

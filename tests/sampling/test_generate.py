@@ -9,6 +9,7 @@ from maxent_lm.data import pad_prompts
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
+from maxent_lm.sampling import generate as generate_lib
 from maxent_lm.sampling.generate import make_generate
 from maxent_lm.sampling.policies import Sampling
 
@@ -46,15 +47,18 @@ def generate(
   sampling=None,
   heat=1.0,
   confidence_k=0,
+  slots=0,
+  max_new_tokens=10,
 ):
   lm, params = policy
   run = make_generate(
     lm,
     sampling=sampling or Sampling(),
     group_size=group_size,
-    max_new_tokens=10,
+    max_new_tokens=max_new_tokens,
     eos_id=EOS,
     confidence_k=confidence_k,
+    slots=slots,
   )
   tokens, valid = pad_prompts(prompts, multiple=columns)
   return jax.device_get(run(params, tokens, valid, jax.random.key(seed), heat))
@@ -170,12 +174,66 @@ def test_decoding_stops_when_every_row_has_ended(policy):
   steps = []
 
   class CountingLM(LM):
-    def decode(self, params, token, cache):
+    def decode(self, params, token, cache, *, filled=None):
       jax.debug.callback(lambda length: steps.append(int(length)), cache.length)
-      return super().decode(params, token, cache)
+      return super().decode(params, token, cache, filled=filled)
 
   rollout = generate((CountingLM(CONFIG), params), PROMPTS[:1], group_size=2)
   jax.effects_barrier()
   assert rollout.length.max() < 10, 'choose a seed whose rows end early, or this shows nothing'
   # The first token comes from the prefill, every other from one decoding step.
   assert len(steps) == rollout.length.max() - 1
+
+
+def same(one, other):
+  np.testing.assert_array_equal(one.tokens, other.tokens)
+  np.testing.assert_array_equal(one.length, other.length)
+  np.testing.assert_array_equal(one.finished, other.finished)
+  for left, right in zip(*map(jax.tree.leaves, (one[3:], other[3:])), strict=True):
+    np.testing.assert_allclose(left, right, atol=2e-5)
+
+
+@pytest.mark.parametrize('slots', [1, 2, 5, 11, 12, 100])
+def test_slots_that_are_filled_again_give_the_same_samples(policy, slots):
+  settings = {'confidence_k': 3, 'max_new_tokens': 20, 'seed': 3}
+  plain = generate(policy, **settings)
+  assert len(set(plain.length.tolist())) > 4, 'rows that all end together show nothing'
+  same(generate(policy, slots=slots, **settings), plain)
+
+
+@pytest.mark.parametrize('slots', [0, 3])
+def test_wide_responses_attend_to_the_part_of_the_cache_that_is_filled(policy, slots, monkeypatch):
+  """With one width for all, and with eight."""
+  settings = {'max_new_tokens': 40, 'seed': 1, 'slots': slots}
+  monkeypatch.setattr(generate_lib, 'WIDTHS', 1)
+  one = generate(policy, **settings)
+  monkeypatch.setattr(generate_lib, 'WIDTHS', 8)
+  monkeypatch.setattr(generate_lib, 'WIDTH', 5)
+  same(generate(policy, **settings), one)
+  assert one.length.max() > 20
+
+
+def test_slots_do_the_work_of_fewer_steps(policy):
+  """12 rows in 4 slots: fewer rows x steps than 12 until the longest has ended."""
+  lm, params = policy
+  rows = []
+
+  class CountingLM(LM):
+    def decode(self, params, token, cache, *, filled=None):
+      jax.debug.callback(lambda _: rows.append(len(token)), cache.length)
+      return super().decode(params, token, cache, filled=filled)
+
+  settings = {'max_new_tokens': 40, 'seed': 1}
+  work = []
+  for slots in (0, 4):
+    rows.clear()
+    rollout = generate((CountingLM(CONFIG), params), slots=slots, **settings)
+    jax.effects_barrier()
+    work.append(sum(rows))
+  assert work[0] == 12 * (rollout.length.max() - 1)
+  assert work[1] < 0.75 * work[0]
+
+
+def test_what_does_not_fit_is_refused(policy):
+  with pytest.raises(ValueError, match='prompts of 8 and responses of 60 tokens do not fit'):
+    generate(policy, max_new_tokens=60)

@@ -1,0 +1,137 @@
+"""Prompts that go through the network once: the same scores and gradients as of whole rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_lm import largest_gap, roughened, tiny
+
+from maxent_lm import data
+from maxent_lm.lm import partition
+from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.lm.scores import make_scorer
+from maxent_lm.soft import entropy
+
+G, R, COLUMNS = 3, 5, 7 + 5 + 1
+PROMPTS = (7, 1, 3, 5, 2, 7, 4, 6)  # lengths
+
+
+def make_batch(prompts=PROMPTS, group_size=G, seed=0):
+  """Groups of responses of 1 to R tokens; the first row of every third group is empty."""
+  rng = np.random.default_rng(seed)
+  owners = np.repeat(np.arange(len(prompts)), group_size)
+  texts = [rng.integers(0, 37, length).tolist() for length in prompts]
+  lengths = [0 if row % (3 * group_size) == 0 else rng.integers(1, R + 1) for row in owners]
+  lengths[-1] = R
+  responses = [rng.integers(0, 37, length).tolist() for length in lengths]
+  sequences = data.Sequences.unweighted([texts[i] for i in owners], responses)
+  return data.make_batch(sequences, columns=COLUMNS)
+
+
+def seen(batch):
+  """[B, T] the response tokens, and the column after them where there is a response."""
+  mask = np.asarray(batch.mask)
+  return mask | (np.pad(mask, ((0, 0), (1, 0)))[:, :-1] & ~mask)
+
+
+def objective(scorer, batch):
+  """All that a loss may read, with weights that no two tokens share."""
+  weight = jnp.asarray(np.random.default_rng(1).standard_normal(batch.mask.shape), jnp.float32)
+  there = jnp.asarray(seen(batch))
+
+  def of(params):
+    scores = scorer(params, batch.tokens, batch.mask)
+    terms = jax.tree.map(lambda x: jnp.sum(jnp.where(there, x * weight, 0)), scores)
+    return sum(jax.tree.leaves(terms)), scores
+
+  return jax.jit(jax.value_and_grad(of, has_aux=True))
+
+
+def compare(lm, batch, group_size=G, scorer=None, atol=2e-5):
+  params = roughened(lm.init(0))
+  grouped = scorer or make_group_scorer(lm, chunk=7, group_size=group_size, max_new_tokens=R)
+  (_, ours), gradient = objective(grouped, batch)(params)
+  (_, theirs), expected = objective(make_scorer(lm, chunk=64), batch)(params)
+  for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    np.testing.assert_allclose(np.where(seen(batch), left - right, 0), 0, atol=atol)
+  scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+  assert largest_gap(gradient, expected) < atol * max(scale, 1)
+  return ours
+
+
+@pytest.mark.parametrize('family', ['llama', 'qwen2', 'qwen3'])
+@pytest.mark.parametrize('how', [{}, {'scan_layers': True, 'remat': True}])
+def test_scores_and_gradients_are_those_of_whole_rows(family, how):
+  compare(LM(tiny(family=family, tied=family == 'llama', **how)), make_batch())
+
+
+def test_other_columns_are_zero():
+  ours = compare(LM(tiny()), batch := make_batch())
+  start = np.asarray(batch.mask).argmax(axis=1)
+  for leaf in jax.tree.leaves(ours):
+    rows = np.flatnonzero(np.asarray(batch.mask).any(axis=1))
+    assert all(not np.asarray(leaf)[row, : start[row]].any() for row in rows)
+    assert np.isfinite(np.asarray(leaf)).all()
+
+
+def test_a_row_may_be_a_group_of_its_own():
+  compare(LM(tiny()), make_batch(group_size=1), group_size=1)
+
+
+def test_measures_come_along():
+  lm = LM(tiny())
+  batch, params = make_batch(), roughened(lm.init(0))
+  ours = make_group_scorer(
+    lm, chunk=9, group_size=G, max_new_tokens=R, measure=entropy.self_certainty
+  )(params, batch.tokens, batch.mask)
+  theirs = make_scorer(lm, chunk=9, measure=entropy.self_certainty)(params, batch.tokens)
+  there = np.asarray(batch.mask)
+  np.testing.assert_allclose(ours.measure[there], theirs.measure[there], atol=2e-5)
+
+
+@pytest.mark.parametrize('cells', [1, 2, 4])
+@pytest.mark.parametrize('microbatch', [0, 1, 44, 10_000])
+def test_cells_and_microbatches_change_nothing(cells, microbatch):
+  lm = LM(tiny(num_layers=2))
+  scorer = make_group_scorer(
+    lm, chunk=16, group_size=G, max_new_tokens=R, cells=cells, microbatch=microbatch
+  )
+  compare(lm, make_batch(), scorer=scorer)
+
+
+def test_memory_does_not_grow_with_the_batch():
+  """The temporaries of a gradient, of 8 and of 32 groups of which one goes through at a time."""
+  lm = LM(tiny(num_layers=2))
+  scorer = make_group_scorer(lm, chunk=64, group_size=G, max_new_tokens=R, microbatch=1)
+  sizes = []
+  for count in (1, 4):
+    batch = make_batch(PROMPTS * count)
+    whole = objective(scorer, batch).lower(lm.abstract_params()).compile().memory_analysis()
+    sizes.append(whole.temp_size_in_bytes / batch.tokens.size)
+  assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_eight_devices_give_the_scores_of_one():
+  mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
+  lm = LM(tiny(d_model=24, num_layers=2))
+  params, batch = roughened(lm.init(0)), make_batch()
+  scorer = make_group_scorer(lm, chunk=16, group_size=G, max_new_tokens=R, cells=4, microbatch=1)
+  one = jax.jit(scorer)(params, batch.tokens, batch.mask)
+  shardings = partition.param_shardings(params, mesh), *[partition.batch_sharding(mesh)] * 2
+  with jax.set_mesh(mesh):
+    arguments = jax.device_put((params, batch.tokens, batch.mask), shardings)
+    eight = jax.jit(scorer)(*arguments)
+  for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True):
+    np.testing.assert_allclose(left, right, atol=2e-5)
+
+
+def test_rows_that_are_no_groups_are_refused():
+  lm = LM(tiny())
+  batch = make_batch()
+  for group_size, cells, response in [(5, 1, R), (G, 3, R), (G, 1, COLUMNS - 1)]:
+    scorer = make_group_scorer(
+      lm, chunk=8, group_size=group_size, max_new_tokens=response, cells=cells
+    )
+    with pytest.raises(ValueError, match=f'24 rows and 13 columns is no {cells} cells of groups'):
+      scorer(lm.init(0), batch.tokens, batch.mask)
