@@ -13,7 +13,7 @@ import time
 import ml_collections
 
 from maxent_lm import build, cli
-from maxent_lm.evaluate import summary
+from maxent_lm.evaluation import summary
 from maxent_lm.train import folder
 
 
