@@ -14,7 +14,7 @@ intervals.py   the bootstrap
 from maxent_lm.evaluation.at_k import coverage, pass_at_k
 from maxent_lm.evaluation.policy import Evaluation
 from maxent_lm.evaluation.problem import Row, Samples, problem_row, semantic_entropies
-from maxent_lm.evaluation.table import BINS, pooled, summary
+from maxent_lm.evaluation.table import BINS, pooled, shares, summary
 
 __all__ = [
   'BINS',
@@ -26,5 +26,6 @@ __all__ = [
   'pooled',
   'problem_row',
   'semantic_entropies',
+  'shares',
   'summary',
 ]

@@ -35,7 +35,8 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
   Each of these also has its 95% bootstrap interval over problems in `_low` and `_high`, with which
   come `ece` (like `brier` of the majority's share as the confidence that it is right), what
   `detection_scores` gives, problems, samples (K), and faults: samples of unknown reward. Problems
-  of which no sample is known are left out.
+  of which no sample is known are left out. Where a figure is the same for every problem, as pass@k
+  of a policy that solves none, its interval has no width: that is no certainty.
 
   Raises:
     ValueError: nothing is known of any problem.
@@ -85,13 +86,12 @@ def _figures(runs: Sequence[Sequence[Row]], k: int) -> dict[str, float]:
 
 def figures(rows: Sequence[Row], k: int) -> dict[str, Figure]:
   """By name, those that have a value for some problem."""
-  found = {}
-  for size in at_k.sizes(k):
-    found[f'pass@{size}'] = _mean([_pass_at(row, size) for row in rows])
-    for name, key in CURVES.items():
-      found[f'{name}@{size}'] = _mean([_at(row, key, size) for row in rows])
-    if all(row['modes'] is not None for row in rows):
-      found[f'coverage@{size}'] = _mean([_coverage_at(row, size) for row in rows])
+  ks = at_k.sizes(k)
+  found = {f'pass@{size}': _mean([_pass_at(row, size) for row in rows]) for size in ks}
+  if all(row['modes'] is not None for row in rows):
+    found |= {f'coverage@{size}': _mean([_coverage_at(row, size) for row in rows]) for size in ks}
+  for name, key in CURVES.items():
+    found |= {f'{name}@{size}': _mean([_at(row, key, size) for row in rows]) for size in ks}
   for name, key in VOTES.items():
     found[f'{name}@{k}'] = _mean([row.get(key) for row in rows])
   for name in MEANS:
@@ -141,7 +141,11 @@ def _at(row: Row, key: str, k: int) -> float | None:
 
 def _coverage_at(row: Row, k: int) -> float | None:
   found = _at(row, 'distinct_at', k)
-  return None if found is None else float(at_k.coverage(found, row['modes'], samples=k))
+  return (
+    None
+    if found is None or not row['modes']
+    else float(at_k.coverage(found, row['modes'], samples=k))
+  )
 
 
 def _brier(row: Row) -> float | None:
