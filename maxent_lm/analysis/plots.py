@@ -101,6 +101,7 @@ def at_k(axes: 'Axes', table: Mapping[str, Any], families: Mapping[str, str]) ->
     low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
     axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
   axes.set_xscale('log', base=2)
+  axes.xaxis.set_major_formatter('{x:.0f}')
   axes.set(xlabel='samples k', ylabel='mean over problems', ylim=(-0.02, 1.02))
   axes.grid(alpha=0.3)
   axes.legend()

@@ -3,8 +3,8 @@
 {"id": "900", "prompt": "...", "samples": ["...", "..."], "rewards": [0, 1], ...}
 
 Names of the fields are the caller's (`Columns`). Responses are graded by a task, line for line its
-problems, or have their rewards and classes in the file; without classes only equal texts are one.
-Words are what a text has between spaces.
+problems, or by equality with the line's own answer, or have their rewards and classes in the file;
+without classes only equal texts are one. Words are what a text has between spaces.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maxent_lm.evaluation.problem import Row, Samples, problem_row
+from maxent_lm.tasks import answers, equivalence
 from maxent_lm.tasks.base import Problem, Task
 from maxent_lm.tasks.tfds import jsonl
 
 
 class Columns(NamedTuple):
-  """Fields of a line; '' for one that there is not. All but `id` and `prompt` are lists.
+  """Fields of a line; '' for one that there is not. All but `id`, `prompt`, `answer` are lists.
 
   `samples` texts; `rewards` numbers, null for unknown; `classes` texts, null for none; `finished`
   whether they ended themselves (without the field, all did); `logp` log-probabilities of whole
@@ -28,6 +29,7 @@ class Columns(NamedTuple):
   samples: str = 'samples'
   id: str = ''
   prompt: str = ''
+  answer: str = ''
   rewards: str = ''
   classes: str = ''
   finished: str = ''
@@ -83,15 +85,18 @@ def read(path: str, columns: Columns) -> Iterator[Line]:
       raise ValueError(
         f'{where} has {len(samples)} samples but not as many {uneven[0]}: correct it'
       )
-    name, prompt = (_field(row, field, where) for field in (columns.id, columns.prompt))
-    problem = Problem(str(number if name is None else name), str(prompt or ''), '', None)
+    name, prompt, answer = (
+      str(_field(row, field, where)) if field else ''
+      for field in (columns.id, columns.prompt, columns.answer)
+    )
+    problem = Problem(name or str(number), prompt, answer, None)
     yield Line(problem, samples, finished=finished, **lists)
 
 
 def _field(row: jsonl.Row, name: str, where: str) -> Any:
-  if name and name not in row:
+  if name not in row:
     raise ValueError(f"{where} has no field '{name}': it has {', '.join(row)}")
-  return row[name] if name else None
+  return row[name]
 
 
 def _entries(
@@ -133,6 +138,32 @@ def graded(lines: Sequence[Line], task: Task) -> list[Line]:
   return found
 
 
+def compared(lines: Sequence[Line]) -> list[Line]:
+  """The lines with rewards and classes by equality of final answers (tasks/equivalence.py).
+
+  Reward 1 where the final answer is shown to equal the line's; what is equal to each other is one
+  class, named by the line's answer or by what was said first. A cut response has answered nothing
+  unless its answer is in a box.
+  """
+  found = []
+  for line in lines:
+    gold, pairs = line.problem.answer, zip(line.samples, line.finished, strict=True)
+    finals = [
+      answers.extract(text) if ended else answers.extract_boxed(text) for text, ended in pairs
+    ]
+    said = [gold, *finals]
+    names: dict[int, str] = {}
+    numbers = equivalence.cluster(said)
+    for number, text in zip(numbers, said, strict=True):
+      if text is not None:
+        names.setdefault(number, text)
+    rewards: list[float | None] = [
+      float(text is not None and equivalence.equal(gold, text)) for text in finals
+    ]
+    found.append(line._replace(rewards=rewards, classes=[names.get(n) for n in numbers[1:]]))
+  return found
+
+
 def differences(lines: Sequence[Line], others: Sequence[Line]) -> list[dict[str, Any]]:
   """Samples whose rewards differ: the problem's id, the sample's number, both rewards."""
   return [
@@ -154,7 +185,9 @@ def measure(lines: Sequence[Line], task: Task | None) -> list[Row]:
   rows = []
   for line in lines:
     if line.rewards is None:
-      raise ValueError('samples without rewards: name their field, or a task that grades them')
+      raise ValueError(
+        'nothing says which samples are right: name a task, or the field of rewards or answers'
+      )
     modes = None if task is None else task.modes(line.problem)
     rows.append(problem_row(line.problem, _samples(line), modes))
   return rows
