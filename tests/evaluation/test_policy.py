@@ -6,6 +6,7 @@ import pytest
 from tiny_runs import tiny_config
 
 from maxent_lm import build
+from maxent_lm.data import Reader
 from maxent_lm.evaluation import summary
 
 
@@ -101,3 +102,41 @@ def test_an_evaluation_measures_confidence_when_asked(policy):
 
 def policy_id(config, policy, index):
   return build.make_reader(config, policy, split='test').task[index].id
+
+
+@dataclasses.dataclass(frozen=True)
+class Faulty(Reader):
+  """Knows nothing of the first sample of every problem, and nothing at all of problem `lost`."""
+
+  samples: int = 4
+  lost: str = ''
+
+  def grade(self, problems, tokens, length, finished):
+    graded = super().grade(problems, tokens, length, finished)
+    first = np.arange(len(problems)) % self.samples == 0
+    unknown = first | np.array([problem.id == self.lost for problem in problems])
+    classes = [None if u else name for u, name in zip(unknown, graded.classes, strict=True)]
+    rewards = np.where(unknown, np.nan, graded.rewards).astype(np.float32)
+    return graded._replace(rewards=rewards, classes=classes)
+
+
+def test_what_the_grader_does_not_know_was_not_sampled(policy):
+  config, policy = policy
+  with config.unlocked():
+    config.eval.update(problems=8, prompts=4, samples=4)
+  evaluation = build.make_evaluation(config, policy)
+  other = jax.tree.map(lambda x: 1.5 * x, policy.params)
+  whole = evaluation.measure(other, policy.params)
+  fields = {each.name: getattr(evaluation.reader, each.name) for each in dataclasses.fields(Reader)}
+  reader = Faulty(**fields, lost=whole[3]['id'])
+  rows = dataclasses.replace(evaluation, reader=reader).measure(other, policy.params)
+  assert [(row['samples'], row['faults']) for row in rows] == [
+    (0, 4) if at == 3 else (3, 1) for at in range(8)
+  ]
+  for row, known in zip(rows[:3], whole, strict=False):
+    for name in ('right', 'sample_logp', 'sample_log_ratio', 'sample_entropy', 'sample_length'):
+      assert row[name] == known[name][1:]
+    assert row['kl'] == pytest.approx(np.mean(known['sample_log_ratio'][1:]))
+  table = summary(rows)
+  assert (table['problems'], table['samples'], table['faults']) == (7, 4, 11)
+  assert {'pass@1', 'pass@2', 'kl', 'coverage@2'} <= table.keys() and 'pass@4' not in table

@@ -65,6 +65,20 @@ def test_the_log_ratio_of_a_sample_is_that_of_its_tokens(run):
   assert any(ratio != 0 for each in trained for ratio in each['sample_log_ratio'])
 
 
+def test_a_hugging_face_folder_is_evaluated_alike(run, tmp_path):
+  """The exported model gives the numbers of its run; it has no other start, and no slope."""
+  config, workdir, _ = run
+  evaluate(config, workdir)
+  evaluate(tiny_config('soft_q', steps=2, init=str(workdir / 'model')), tmp_path / 'new')
+  run_table, table = (
+    json.loads((each / 'evaluation.json').read_text()) for each in (workdir, tmp_path / 'new')
+  )
+  assert (table['step'], table['kl']) == (0, 0)
+  for name in ('pass@1', 'coverage@4', 'entropy', 'logp', 'length', 'self_bleu'):
+    assert table[name] == run_table[name]
+  assert not any(name.startswith('boltzmann') for name in table)
+
+
 def test_knobs_are_those_of_the_checkpoint_or_of_the_config(run, tmp_path):
   config, workdir, state = run
   assert build.trained_knobs(config, workdir) == (state.alpha.value, state.beta.value)
