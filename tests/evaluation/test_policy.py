@@ -49,6 +49,7 @@ class Oracle:
 
   def __init__(self, reader, samples):
     self.reader, self.samples, self.calls = reader, samples, 0
+    self.texts = []
 
   def __call__(self, params, tokens, valid, key, heat):
     del params, key
@@ -63,6 +64,7 @@ class Oracle:
       problem = names[tokenizer.decode(prompt[mask])]
       for _ in range(self.samples):
         text = task.demonstration(problem, rng)
+        self.texts.append(text)
         rows.append([*tokenizer.encode(text, add_special_tokens=False), self.reader.eos_id])
     self.calls += 1
     length = np.array([len(row) for row in rows])
@@ -98,6 +100,31 @@ def test_an_evaluation_measures_confidence_when_asked(policy):
   plain = [{k: v for k, v in r.items() if 'confiden' not in k} for r in rows]
   assert plain == without
   assert summary(rows)['finished'] == np.mean([r['finished'] for r in rows])
+
+
+def test_the_end_of_a_response_is_no_part_of_its_text(policy):
+  """But of its length. Tokens are characters here."""
+  config, policy = policy
+  with config.unlocked():
+    config.eval.update(problems=4, prompts=4, samples=8)
+  evaluation = build.make_evaluation(config, policy)
+  oracle = Oracle(evaluation.reader, 8)
+  rows = dataclasses.replace(evaluation, generate=oracle).measure(policy.params, None)
+  for at, row in enumerate(rows):
+    texts = oracle.texts[8 * at : 8 * at + 8]
+    assert row['distinct_1'] == len(set(''.join(texts))) / sum(map(len, texts))
+    assert row['sample_repeat'] == [text in texts[:place] for place, text in enumerate(texts)]
+    assert row['sample_length'] == [len(text) + 1 for text in texts]
+
+
+def test_log_ratios_are_measured_where_samples_are_the_policys(policy):
+  config, policy = policy
+  with config.unlocked():
+    config.eval.update(problems=4, prompts=4, samples=2)
+    warm = config.copy_and_resolve_references()
+  warm.eval.temperature = 0.7
+  rows = build.make_evaluation(warm, policy).measure(policy.params, policy.params)
+  assert 'kl' not in rows[0] and 'sample_log_ratio' not in rows[0]
 
 
 def policy_id(config, policy, index):

@@ -62,6 +62,11 @@ def test_an_interval_is_about_problems():
   assert table['maj@4_high'] == pytest.approx(np.quantile(drawn, 0.975), abs=1 / 13)
 
 
+def test_a_problem_without_a_solution_has_no_coverage():
+  table = summary([row(['a', 'b'], [1, 0], modes=1), row(['a', 'b'], [0, 0], modes=0)])
+  assert (table['coverage@2'], table['pass@2']) == (1, 0.5)
+
+
 def test_the_table_without_a_model():
   table = summary([offline(['a', 'b'], [1, 0]), offline(['b', 'b'], [0, 0])])
   assert table['auroc_semantic'] == 0  # the one that agrees with itself is wrong
