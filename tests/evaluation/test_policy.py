@@ -8,6 +8,7 @@ from tiny_runs import tiny_config
 from maxent_lm import build
 from maxent_lm.data import Reader
 from maxent_lm.evaluation import summary
+from maxent_lm.evaluation.diversity import self_bleu
 
 
 @pytest.fixture(scope='module')
@@ -112,7 +113,7 @@ def test_the_end_of_a_response_is_no_part_of_its_text(policy):
   rows = dataclasses.replace(evaluation, generate=oracle).measure(policy.params, None)
   for at, row in enumerate(rows):
     texts = oracle.texts[8 * at : 8 * at + 8]
-    assert row['distinct_1'] == len(set(''.join(texts))) / sum(map(len, texts))
+    assert row['self_bleu'] == self_bleu(texts)
     assert row['sample_repeat'] == [text in texts[:place] for place, text in enumerate(texts)]
     assert row['sample_length'] == [len(text) + 1 for text in texts]
 
