@@ -22,7 +22,7 @@ from maxent_lm.build.update import (
   make_parts,
 )
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
-from maxent_lm.evaluate import Evaluation
+from maxent_lm.evaluation import Evaluation
 from maxent_lm.lm import partition
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES

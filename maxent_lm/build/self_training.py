@@ -35,7 +35,7 @@ from maxent_lm.build.run import (
   make_sampler,
 )
 from maxent_lm.data import Reader
-from maxent_lm.evaluate import Evaluation, coverage, pass_at_k
+from maxent_lm.evaluation import Evaluation, coverage, pass_at_k
 from maxent_lm.lm import partition, pretrained
 from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
