@@ -66,10 +66,10 @@ def _marked(text: str) -> str | None:
     if not marks:
       return None
     tail = text[marks[-1].end() :]
-  return tail.lstrip().partition('\n')[0]
+  return tail.lstrip(' \t\r\n:*').partition('\n')[0]
 
 
-def extract(text: str) -> str | None:
+def extract(text: str, *, finished: bool = True) -> str | None:
   r"""The final answer of a response, as written; None if it has none.
 
   The first of these that the end of the text (MAX_TEXT characters) has:
@@ -79,10 +79,11 @@ def extract(text: str) -> str | None:
        a formula between math delimiters, a choice such as (B), a short expression up to the end of
        the sentence, else the first number, unless others are offered beside it
     3. the last number
-    4. the last choice: (B), option B
+    4. the only choice that is named: (B), option B
 
   A mark that no answer follows means no answer. More than MAX_ANSWER characters are no answer, nor
-  is a number of more than MAX_NUMBER.
+  is a number of more than MAX_NUMBER. Of a response that was cut (not `finished`), an answer at the
+  very end might have gone on and is none.
   """
   text = text[-MAX_TEXT:]
   found = extract_boxed(text)
@@ -92,7 +93,9 @@ def extract(text: str) -> str | None:
       found = _last_number(text) or extract_choice(text)
     else:
       found = _from_line(line)
-  return found if found and len(found) <= MAX_ANSWER else None
+  if not found or len(found) > MAX_ANSWER:
+    return None
+  return found if finished or not text.rstrip(' *').endswith(found) else None
 
 
 def _last_number(text: str) -> str | None:
@@ -102,7 +105,7 @@ def _last_number(text: str) -> str | None:
 
 def _from_line(line: str) -> str | None:
   """The answer in what follows a mark."""
-  line = line.strip().strip('*').lstrip(':').strip()
+  line = line.strip(' \t\r*')
   sentence = line[: end.start()] if (end := _SENTENCE_END.search(line)) else line
   maths = _MATHS.match(line)
   if maths and not _MORE.match(line, maths.end()):
@@ -121,30 +124,31 @@ def _from_line(line: str) -> str | None:
 # --- one of several options --------------------------------------------------------------------
 
 
-def _stated(text: str) -> str | None:
-  """Where a response states an option: its last box, else its marked line, without fonts."""
+def stated(text: str) -> str | None:
+  """Where a response states its answer: its last box, else its marked line, without fonts."""
+  text = text[-MAX_TEXT:]
   boxed = extract_boxed(text)
-  stated = _marked(text) if boxed is None else boxed
-  return None if stated is None else re.sub(_FONT, r'\1', stated)
+  line = _marked(text) if boxed is None else boxed
+  return None if line is None else re.sub(_FONT, r'\1', line)
 
 
 def extract_choice(text: str, letters: str = LETTERS) -> str | None:
   """The letter that a response to a multiple-choice question settles on; None if none.
 
   It must come first in the last box, else on the marked line, and no other letter may be offered
-  there: hedging is no choice. A response without box and mark must be the letter itself, or it is
-  the last `(B)` or `option B`.
+  there: hedging is no choice. A response without box and mark must be the letter itself, or name
+  no other one, as `(B)` or `option B`.
   """
   text = text[-MAX_TEXT:]
-  stated = _stated(text)
-  if stated is not None:
-    return _only_letter(stated, letters)
+  line = stated(text)
+  if line is not None:
+    return _only_letter(line, letters)
   alone = re.fullmatch(rf'\(?([{letters}])\)?\.?', text.strip())
   if alone:
     return alone[1]
   named = rf'\(([{letters}])\)|\b(?i:option|choice)\s+\(?([{letters}])\b'
-  found = list(re.finditer(named, text))
-  return next(group for group in found[-1].groups() if group) if found else None
+  found = {first or second for first, second in re.findall(named, text)}
+  return found.pop() if len(found) == 1 else None
 
 
 def _only_letter(line: str, letters: str) -> str | None:
@@ -170,11 +174,11 @@ def extract_word(text: str, words: Sequence[str]) -> str | None:
   there. A response without box and mark must be the word itself.
   """
   text = text[-MAX_TEXT:]
-  stated = _stated(text)
-  line = text if stated is None else stated
+  line = stated(text)
   word = rf'\b(?:{"|".join(map(re.escape, words))})\b'
-  opens = re.compile(rf'[\W_]*({word})' + (r'\W*\Z' if stated is None else ''), re.IGNORECASE)
-  if not opens.match(line):
+  ends = r'\W*\Z' if line is None else ''
+  line = text if line is None else line
+  if not re.match(rf'[\W_]*{word}{ends}', line, re.IGNORECASE):
     return None
   named = {name.casefold() for name in re.findall(word, line, re.IGNORECASE)}
   return next((each for each in words if named == {each.casefold()}), None)

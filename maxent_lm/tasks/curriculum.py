@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import Problem, Scheduled, Task
+from maxent_lm.tasks.base import Fingerprinted, Problem, Scheduled, Task, fingerprint
 
 
-class Curriculum(Scheduled):
+class Curriculum(Scheduled, Fingerprinted):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -56,6 +56,10 @@ class Curriculum(Scheduled):
     number = bisect.bisect_right(self._starts, step) - 1
     end = int(self._ends[number])
     return np.arange(0 if self._keep else end - len(self._stages[number]), end)
+
+  def fingerprint(self) -> str:
+    """Of the files of all stages."""
+    return fingerprint(*self._stages)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the problem's own stage's."""

@@ -39,7 +39,7 @@ from maxent_lm.tasks.maths.compare import Status, compare
 from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
 from maxent_lm.tasks.maths.notation import parse
 
-__all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status', 'value']
+__all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status', 'unit', 'value']
 
 MAX_TEXT = 4096  # characters of an answer before anything is done with it
 
@@ -109,6 +109,14 @@ def value(answer: str) -> Fraction | None:
   node = None if node is None else _bare(node)
   form = _form(node) if node is not None and _written_out(node) else None
   return None if form is None else algebra.rational(form)
+
+
+def unit(answer: str) -> str:
+  """The unit that an answer has, in one spelling ('minute' for min and minutes); '' without."""
+  node = parse(answer.strip()) if len(answer) <= MAX_TEXT else None
+  while node is not None and node[0] == 'named':
+    node = node[2]
+  return node[1] if node is not None and node[0] == 'unit' else ''
 
 
 def _bare(node: Node) -> Node:

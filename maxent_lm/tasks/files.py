@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from maxent_lm.tasks import answers, equivalence
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Fingerprinted, Problem
 from maxent_lm.tasks.tfds import jsonl
 
 LISTED = 10  # excluded rows that the warning names
 
 
-class FileTask(abc.ABC):
+class FileTask(Fingerprinted):
   """The problems of `<data_dir>/<file of the split>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones. `cache_dir` is where the prepared data goes ('': see
@@ -54,6 +54,7 @@ class FileTask(abc.ABC):
       known = ' or '.join(f"'{name}'" for name in self.FILES)
       raise ValueError(f"{self.NAME} has no split '{split}': choose {known}.")
     path = jsonl.find_file(data_dir, self.FILES[split])
+    self._fingerprint = jsonl.fingerprint(path)
     rows = jsonl.open_rows(path, self.FIELDS, cache_dir=cache_dir)
     self._problems: list[Problem] = []
     excluded = []
@@ -99,6 +100,10 @@ class FileTask(abc.ABC):
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer is right, else 0."""
 
+  def fingerprint(self) -> str:
+    """Of the file as it was when the task was made."""
+    return self._fingerprint
+
   def __len__(self) -> int:
     """Number of problems."""
     return len(self._problems)
@@ -123,7 +128,7 @@ class AnswerTask(FileTask):
 
   Where the gold answer is a number, the final one has to be a number, too: an expression that has
   the right value, such as 6 * 7 or the question itself, is not worked out. A cut response is graded
-  like any other, but an answer right at the cut may have gone on: it counts for nothing.
+  like any other, but for an answer right at the cut.
   """
 
   def agree(self, problem: Problem, final: str) -> bool:
@@ -132,10 +137,8 @@ class AnswerTask(FileTask):
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer of the response is the gold answer, else 0."""
-    final = answers.extract(response)
-    if final is None or (not finished and response.rstrip(' *').endswith(final)):
-      return 0.0
-    return float(self.agree(problem, final))
+    final = answers.extract(response, finished=finished)
+    return float(final is not None and self.agree(problem, final))
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """A name for what the final answer says; what is right has the class of the gold answer."""

@@ -36,10 +36,7 @@ def _exact(text: str, finished: bool = True) -> str | None:
 
 
 def _number(text: str, finished: bool = True) -> str | None:
-  final = answers.extract(text)
-  if final is None or (not finished and text.rstrip(' *').endswith(final)):
-    return None
-  value = equivalence.value(final)
+  value = equivalence.value(answers.extract(text, finished=finished) or '')
   return None if value is None else str(value)
 
 

@@ -269,7 +269,8 @@ def test_extract(text, final):
     (r'so \boxed{C}', 'C'),
     (r'so \boxed{\text{(C)}}', 'C'),
     (r'so \boxed{\textbf{(C)}\ 17}', 'C'),
-    ('(A) is wrong, (D) is right', 'D'),
+    ('(A) is wrong, (D) is right', None),
+    ('it can only be (D), by (D) alone', 'D'),
     ('Option A fits.', 'A'),
     ('Option a fits.', None),
     ('A man has 5 apples', None),
@@ -339,8 +340,8 @@ def test_what_is_extracted_is_in_the_text(text):
 )
 def test_extraction_takes_linear_time(unit):
   for text in (unit * 10**5, 'answer is ' + unit * 10**5, f'answer is a{unit * 10**5}b'):
-    start = time.monotonic()
+    start = time.process_time()
     extract(text)
     extract_choice(text)
     extract_word(text, ('yes', 'no'))
-    assert time.monotonic() - start < 0.5
+    assert time.process_time() - start < 0.5

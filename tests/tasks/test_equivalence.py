@@ -7,6 +7,7 @@ form that occurs there.
 
 import collections
 import csv
+import functools
 import gzip
 import io
 import itertools
@@ -27,7 +28,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxent_lm.tasks import equivalence
-from maxent_lm.tasks.equivalence import Status, cluster, equal, grade, label, readable, status
+from maxent_lm.tasks.equivalence import (
+  Status,
+  cluster,
+  equal,
+  grade,
+  label,
+  readable,
+  status,
+  unit,
+  value,
+)
 from maxent_lm.tasks.maths import algebra, forms, numeric, symbolic
 from maxent_lm.tasks.maths.compare import compare
 from maxent_lm.tasks.maths.notation import parse
@@ -162,6 +173,31 @@ def test_labels_of_equal_numbers_are_equal():
   assert len({label(t) for t in ['1', '2', r'\sqrt2', 'x', '(1,2)', '1/0', 'no idea']}) == 7
 
 
+@pytest.mark.parametrize(
+  'text,name',
+  [
+    ('45 min', 'minute'),
+    ('x = 45 minutes', 'minute'),
+    (r'\frac{600}{7} \text{ km/h}', 'km / hour'),
+    ('600/7 km/h', 'km / hour'),
+    ('166 cm^2', 'cm ^2'),
+    (r'90^{\circ}', 'degree'),
+    ('4.2%', 'percent'),
+    (r'\$5', 'dollar'),
+    ('5', ''),
+    ('(1 cm, 2 cm)', ''),
+    ('1/', ''),
+  ],
+)
+def test_units(text, name):
+  assert unit(text) == name
+
+
+def test_other_names_of_a_unit_are_the_same():
+  assert equal('45 min', '45 minutes') and equal('2 hrs', '2 hours') and equal('3 ft', '3 feet')
+  assert not equal('45 min', '45 seconds') and not equal('5 km/h', '5 km')
+
+
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -204,18 +240,18 @@ def test_there_are_enough_hostile_answers():
 
 @pytest.mark.parametrize('kind', HOSTILE)
 def test_hostile_answers_end_soon_and_earn_nothing(kind):
+  """CPU seconds, which a busy machine does not change; the worker's are bounded from outside."""
   symbolic.warm()
   for gold, text in itertools.product(['42', r'\sqrt{42}', '(1, 2)', 'x^2'], HOSTILE[kind]):
-    start = time.monotonic()
+    start = time.process_time()
     found = status(gold, text)
-    assert time.monotonic() - start < 1.2, text[:80]
+    assert time.process_time() - start < 1.2, text[:80]
     assert found is not Status.EQUAL, text[:80]
   for text in HOSTILE[kind]:
-    start = time.monotonic()
-    grade('42', text)
-    label(text)
-    readable(text)
-    assert time.monotonic() - start < 1.2, text[:80]
+    for read in (functools.partial(grade, '42'), label, readable, value, unit):
+      start = time.process_time()
+      read(text)
+      assert time.process_time() - start < 1.2, text[:80]
   assert not os.path.exists(MARK)
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20  # KiB
 
@@ -227,10 +263,9 @@ def test_hostile_answers_end_soon_and_earn_nothing(kind):
   + [r'\frac{(10^7)!}{(10^6)!}', r'\lfloor \pi^{\pi^{\pi^{\pi}}} \rfloor'],
 )
 def test_what_reaches_sympy_ends_soon_too(text):
-  start = time.monotonic()
-  verdict, _ = symbolic.decide(parse(text), parse('1'))
-  assert time.monotonic() - start < 1.2
+  verdict, seconds = symbolic.decide(parse(text), parse('1'))
   assert verdict is not symbolic.Verdict.EQUAL
+  assert seconds < 2 * symbolic.ANSWER_SECONDS  # a busy machine may be late to kill it
   assert symbolic.decide(parse(r'\sin^2 x + \cos^2 x'), parse('1'))[0] is symbolic.Verdict.EQUAL
 
 
