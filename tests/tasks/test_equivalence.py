@@ -17,6 +17,7 @@ import pathlib
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -330,6 +331,70 @@ def test_a_fork_has_a_worker_of_its_own():
     os._exit(not fine)
   assert os.waitpid(child, 0)[1] == 0
   assert symbolic.decide(LEFT, RIGHT)[0] is symbolic.Verdict.EQUAL
+
+
+# In a process like the worker, `decide` is replaced by what hostile code would try.
+TRIES = """
+import os, socket, sys
+sys.path.insert(0, sys.argv[1])
+import worker
+
+def tries():
+  return {
+    'open': lambda: open('/etc/hostname').read(),
+    'write': lambda: open(sys.argv[2], 'w').write('x'),
+    'list': lambda: os.listdir('/'),
+    'connect': lambda: socket.create_connection(('127.0.0.1', int(sys.argv[3])), 1),
+    'fork': lambda: os._exit(0) if os.fork() == 0 else None,
+    'exec': lambda: os.execv('/bin/true', ['true']),
+    'signal': lambda: os.kill(os.getppid(), 0),
+  }
+
+def did(left, right):
+  done = []
+  for name, attempt in tries().items():
+    if sys.argv[4] == 'absent' and name not in ('open', 'connect'):
+      continue
+    try:
+      attempt()
+    except Exception:
+      continue
+    done.append(name)
+  return ' '.join(done) or 'nothing'
+
+asked = '{"left": 0, "right": 0, "seconds": 5}'
+if sys.argv[4] == 'absent':
+  def refuse(name):
+    raise OSError('no seccomp')
+  worker._sandbox = refuse
+lock, decide = worker.Lock(), worker.decide
+worker.decide = did
+print(lock.holds, worker.ask(asked, lock), sep=': ')
+worker.decide = lambda left, right: decide(['num', [1, 2]], ['num', [2, 4]])
+print(worker.ask(asked, lock))
+"""
+
+
+@needs_sympy
+@pytest.mark.parametrize('seccomp', ['present', 'absent'])
+def test_the_worker_is_locked_in_where_it_can_be(tmp_path, seccomp):
+  if seccomp == 'present' and not symbolic.locked():
+    pytest.skip('needs seccomp')
+  where = [pathlib.Path(symbolic.__file__).parent, tmp_path / 'made']
+  with socket.create_server(('127.0.0.1', 0)) as server:
+    port = server.getsockname()[1]
+    ran = subprocess.run(
+      [sys.executable, '-I', '-c', TRIES, *map(str, where), str(port), seccomp],
+      capture_output=True,
+      text=True,
+      check=True,
+    )
+  first, second = ran.stdout.splitlines()
+  if seccomp == 'present':
+    assert first == 'True: nothing' and not (tmp_path / 'made').exists()
+  else:  # the limits alone
+    assert first == 'False: open connect'
+  assert second == 'equal'
 
 
 def test_without_sympy_identities_are_unverifiable(monkeypatch, tmp_path):
