@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from maxent_lm.analysis import tables
-from maxent_lm.analysis.math_verify_process import MathVerify, Reply
+from maxent_lm.analysis.math_verify_process import MathVerify
 from maxent_lm.tasks import answers, equivalence, game24
 from maxent_lm.tasks.files import same
 from maxent_lm.tasks.maths import symbolic
@@ -262,15 +262,15 @@ def readable(limit: int | None, other: MathVerify | None, workdir: pathlib.Path)
   theirs = tables.stored(
     workdir / 'math_verify' / 'olympiadbench.json',
     {'golds': digest(golds)},
-    lambda: {'read': [read_gold(other, pair.gold).read for pair in golds]},
+    functools.partial(read_golds, other, golds),
   )
   return row | {'math-verify if equal': sum(theirs['read']), 'math-verify if not': 0}
 
 
-def read_gold(other: MathVerify, gold: str) -> Reply:
-  """What math-verify makes of a gold answer, as it is in the file, else between dollar signs."""
-  reply = other.ask(gold, gold)
-  return reply if reply.read else other.ask(f'${gold}$', f'${gold}$')
+def read_golds(other: MathVerify, golds: list[Pair]) -> dict[str, list[bool]]:
+  """Whether math-verify reads a gold answer as it is in the file, or between dollar signs."""
+  asked = ((gold, f'${gold}$') for gold, *_ in golds)
+  return {'read': [any(other.ask(text, text).read for text in texts) for texts in asked]}
 
 
 def game24_rewards(limit: int | None) -> dict[str, Any]:

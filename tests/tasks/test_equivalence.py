@@ -49,6 +49,7 @@ HERE = pathlib.Path(__file__).parent
 with open(HERE / 'equivalence_pairs.tsv', encoding='utf-8') as file:
   PAIRS = list(csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE))
 MATH500 = (HERE / 'math500_answers.txt').read_text(encoding='utf-8').splitlines()
+FUZZ = int(os.environ.get('MAXENT_LM_FUZZ', '400'))  # strings; 10,000 take a few minutes
 IDENTITIES = 'identities'  # the kind of pairs that need sympy
 
 needs_sympy = pytest.mark.skipif(not symbolic.warm(), reason='needs sympy')
@@ -93,9 +94,11 @@ STRUCTURES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=FUZZ, deadline=None)
 @given(STRINGS, STRINGS)
 def test_any_strings_are_compared(left, right):
+  assert value(left) is None or readable(left)
+  assert isinstance(unit(left), str) and isinstance(grade(left, right), tuple)
   assert status(left, right) is status(right, left)
   assert status(left, left) is Status.EQUAL
   assert isinstance(readable(left), bool) and isinstance(label(left), str)
@@ -256,6 +259,31 @@ def test_hostile_answers_end_soon_and_earn_nothing(kind):
       assert time.process_time() - start < 1.2, text[:80]
   assert not os.path.exists(MARK)
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20  # KiB
+
+
+def test_hostile_answers_from_threads_leave_the_callers_alarm_alone():
+  equivalence._status.cache_clear()
+  texts, rung, found = list(itertools.chain(*HOSTILE.values())), [], []
+
+  def grade_all():
+    found.extend(status('42', text) for text in texts)
+
+  handler = signal.signal(signal.SIGALRM, lambda *_: rung.append('alarm'))
+  try:
+    mine = signal.getsignal(signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    threads = [threading.Thread(target=grade_all) for _ in range(3)]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+    time.sleep(0.15)
+    assert rung == ['alarm'] and signal.getsignal(signal.SIGALRM) is mine
+  finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
+  assert len(found) == 3 * len(texts) and Status.EQUAL not in found
+  assert not os.path.exists(MARK)
 
 
 @needs_sympy
