@@ -107,8 +107,10 @@ def get_config() -> ml_collections.ConfigDict:
       'seed': 0,
     }
   )
-  for name in ('aqua_rat', 'gsm8k', 'gsm_hard', 'svamp'):
+  for name in ('aqua_rat', 'bbh', 'gsm8k', 'gsm_hard', 'math', 'olympiadbench', 'svamp'):
     config[name] = sections.files()
+  config.bbh.subtask = 'boolean_expressions'
+  config.math.update(train_file='train', test_file='math500', levels=(), subjects=())  # (): all
   config.jsonl = sections.files()
   config.jsonl.update(verify='exact', prompt='prompt', answer='answer')  # exact | number | choice
   config.mixture = ml_collections.ConfigDict(

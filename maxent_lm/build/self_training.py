@@ -40,7 +40,7 @@ from maxent_lm.lm import partition, pretrained
 from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import semantic
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Problem, fingerprint
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
   FILTERS,
@@ -233,7 +233,8 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   """Everything is built and checked before the first file is written.
 
   Raises:
-    ValueError: the folder holds another config, or a value of config.self_training is wrong.
+    ValueError: the folder holds another config, the data files have changed, or a value of
+      config.self_training is wrong.
   """
   section = config.self_training
   check_sampler_is_plain(config)
@@ -249,6 +250,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   reader = make_reader(config, policy, split='train')
   _check_hint(config, policy, reader)
+  folder.check_data(workdir, fingerprint(reader.task))
   sampling = Sampling(**config.sampling)
   loop = SelfTraining(
     config=config,
@@ -259,7 +261,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
     keep=keep,
     evaluation=make_evaluation(config, policy),
   )
-  folder.record(workdir, config.to_dict())
+  folder.record(workdir, config.to_dict(), fingerprint(reader.task))
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return loop
 

@@ -165,6 +165,22 @@ class Scheduled(abc.ABC):
     """Ascending numbers of the problems that step `step` draws from; never empty."""
 
 
+class Fingerprinted(abc.ABC):
+  """A task whose problems come from files."""
+
+  @abc.abstractmethod
+  def fingerprint(self) -> str:
+    """SHA-256 of what the files hold, in hexadecimal digits; '' if there are none after all."""
+
+
+def fingerprint(*tasks: Task) -> str:
+  """One fingerprint for the files of all of the tasks, in their order; '' if none has any."""
+  parts = [task.fingerprint() if isinstance(task, Fingerprinted) else '' for task in tasks]
+  if len(parts) == 1 or not any(parts):
+    return parts[0] if parts else ''
+  return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+
 def draw_indices(
   task: Task, batch: int, batch_size: int, seed: int, *, step: int | None = None
 ) -> np.ndarray:
@@ -221,7 +237,7 @@ def grade_parts(
   return graded
 
 
-class Subset(Scheduled, Batched):
+class Subset(Scheduled, Batched, Fingerprinted):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -247,6 +263,10 @@ class Subset(Scheduled, Batched):
     if not here.size:
       raise ValueError(f'no problem of step {step} is in the subset: widen it.')
     return here
+
+  def fingerprint(self) -> str:
+    """As the task's."""
+    return fingerprint(self._task)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the task's."""

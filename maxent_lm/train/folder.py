@@ -4,6 +4,7 @@ config.json      the resolved config          start/      the policy before the 
 versions.json    packages, device, commit     model/      the policy after the last step
 metrics.jsonl    one line a step              checkpoints/
 samples.jsonl    responses to read            tensorboard/
+data.json        SHA-256 of the files that the problems come from, where there are any
 """
 
 import json
@@ -26,9 +27,11 @@ FREE = (
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
 
-def record(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  """Writes `config.json` and `versions.json`."""
+def record(workdir: pathlib.Path, config: dict[str, Any], fingerprint: str = '') -> None:
+  """Writes `config.json`, `versions.json` and, with a fingerprint of data files, `data.json`."""
   workdir.mkdir(parents=True, exist_ok=True)
+  if fingerprint:
+    write_json(workdir / 'data.json', {'sha256': fingerprint})
   write_json(workdir / 'config.json', config)
   write_json(workdir / 'versions.json', versions())
 
@@ -53,6 +56,23 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   if different:
     raise ValueError(
       f'{workdir} was started with another config: {"; ".join(different)}; choose another --workdir'
+    )
+
+
+def check_data(workdir: pathlib.Path, fingerprint: str) -> None:
+  """Refuses to go on with other data files than the run was started with.
+
+  A folder that does not say what its data was is believed.
+
+  Raises:
+    ValueError: the files have changed.
+  """
+  path = workdir / 'data.json'
+  known = json.loads(path.read_text())['sha256'] if path.exists() else fingerprint
+  if known != fingerprint:
+    raise ValueError(
+      f'{workdir} was started with other data: the SHA-256 of its files was {known[:12]}... and is '
+      f'{fingerprint[:12]}...; restore the files or choose another --workdir'
     )
 
 
