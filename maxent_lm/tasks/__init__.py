@@ -13,6 +13,7 @@ from maxent_lm.tasks.gsm8k import GSM8K
 from maxent_lm.tasks.gsm_hard import GSMHard
 from maxent_lm.tasks.human_eval import HumanEval
 from maxent_lm.tasks.jsonl_task import Jsonl
+from maxent_lm.tasks.list_functions import ListFunctions
 from maxent_lm.tasks.mbpp import MBPP
 from maxent_lm.tasks.random_numbers import RandomNumbers
 from maxent_lm.tasks.random_walks import RandomWalks
@@ -34,6 +35,7 @@ TASKS: dict[str, Callable[..., Any]] = {
   'gsm_hard': GSMHard,
   'human_eval': HumanEval,
   'jsonl': Jsonl,
+  'list_functions': ListFunctions,
   'mbpp': MBPP,
   'random_numbers': RandomNumbers,
   'random_walks': RandomWalks,
