@@ -15,6 +15,7 @@ from maxent_lm.tasks.gsm8k import GSM8K
 from maxent_lm.tasks.gsm_hard import GSMHard
 from maxent_lm.tasks.human_eval import HumanEval
 from maxent_lm.tasks.jsonl_task import Jsonl
+from maxent_lm.tasks.list_functions import ListFunctions
 from maxent_lm.tasks.mbpp import MBPP
 from maxent_lm.tasks.olympiadbench import OlympiadBench
 from maxent_lm.tasks.random_numbers import RandomNumbers
@@ -38,6 +39,7 @@ TASKS: dict[str, Callable[..., Any]] = {
   'gsm_hard': GSMHard,
   'human_eval': HumanEval,
   'jsonl': Jsonl,
+  'list_functions': ListFunctions,
   'math': CompetitionMath,
   'mbpp': MBPP,
   'olympiadbench': OlympiadBench,
