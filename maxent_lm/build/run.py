@@ -29,6 +29,7 @@ from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks.base import Subset, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
@@ -107,8 +108,10 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   mixed = make_mixed(config, policy, rollouts, sample)
   remembers = {'replay': mixed, 'counts': counted}
   there = {name: each for name, each in remembers.items() if each is not None}
-  data = fingerprint(rollouts.reader.task)
-  return make_run(config, workdir, policy, mixed or counted or rollouts, there, data=data)
+  task = rollouts.reader.task
+  collect = mixed or counted or rollouts
+  data, tier = fingerprint(task), weakest_tier(task)
+  return make_run(config, workdir, policy, collect, there, data=data, tier=tier)
 
 
 def make_counted(config: Config, rollouts: Rollouts) -> Counted | None:
@@ -217,13 +220,16 @@ def make_run(
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
   *,
   data: str = '',
+  tier: str = '',
 ) -> Run:
   """Everything is built and checked before the first file is written.
 
-  `data` is the fingerprint of the files that it is trained on, '' if there are none.
+  `data` is the fingerprint of the files that it is trained on, '' if there are none; `tier` the
+  sandbox that programs are run in, '' if none are.
   """
   folder.check_config(workdir, config.to_dict())
   folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
@@ -250,7 +256,7 @@ def make_run(
   reference = policy.params if stays else None
   update = make_update(parts)
   _trace(update, state, reference, policy.mesh)
-  folder.record(workdir, config.to_dict(), data)
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
     workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep

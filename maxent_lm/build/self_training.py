@@ -41,6 +41,7 @@ from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import semantic
 from maxent_lm.tasks.base import Problem, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
   FILTERS,
@@ -250,7 +251,9 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   reader = make_reader(config, policy, split='train')
   _check_hint(config, policy, reader)
-  folder.check_data(workdir, fingerprint(reader.task))
+  data, tier = fingerprint(reader.task), weakest_tier(reader.task)
+  folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   sampling = Sampling(**config.sampling)
   loop = SelfTraining(
     config=config,
@@ -261,7 +264,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
     keep=keep,
     evaluation=make_evaluation(config, policy),
   )
-  folder.record(workdir, config.to_dict(), fingerprint(reader.task))
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return loop
 

@@ -195,6 +195,18 @@ def draw_indices(
   return pool[batch_indices(batch, batch_size, len(pool), seed)]
 
 
+class Sandboxed(abc.ABC):
+  """A task that runs what a model writes."""
+
+  @abc.abstractmethod
+  def tier(self) -> str:
+    """The sandbox that it is run in, one of sandbox/jail.py; '' if nothing is run after all.
+
+    Raises:
+      SandboxUnavailable: none that is strong enough works on this machine.
+    """
+
+
 class Batched(abc.ABC):
   """A task that grades many responses together faster than one by one, as one that runs them."""
 
@@ -237,7 +249,7 @@ def grade_parts(
   return graded
 
 
-class Subset(Scheduled, Batched, Fingerprinted):
+class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -267,6 +279,10 @@ class Subset(Scheduled, Batched, Fingerprinted):
   def fingerprint(self) -> str:
     """As the task's."""
     return fingerprint(self._task)
+
+  def tier(self) -> str:
+    """As the task's."""
+    return self._task.tier() if isinstance(self._task, Sandboxed) else ''
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the task's."""

@@ -22,14 +22,16 @@ from maxent_lm.tasks.base import (
   Batched,
   Fingerprinted,
   Problem,
+  Sandboxed,
   Scheduled,
   Task,
   fingerprint,
   grade_parts,
 )
+from maxent_lm.tasks.code_answers import weakest_tier
 
 
-class Curriculum(Scheduled, Batched, Fingerprinted):
+class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -68,6 +70,10 @@ class Curriculum(Scheduled, Batched, Fingerprinted):
   def fingerprint(self) -> str:
     """Of the files of all stages."""
     return fingerprint(*self._stages)
+
+  def tier(self) -> str:
+    """The weakest of its tasks'."""
+    return weakest_tier(*self._stages)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the problem's own stage's."""

@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Batched, Fingerprinted, Problem
-from maxent_lm.tasks.sandbox import Program
+from maxent_lm.tasks.base import Batched, Fingerprinted, Problem, Sandboxed
+from maxent_lm.tasks.sandbox import Program, shared_sandbox
 from maxent_lm.tasks.tfds import jsonl
 
 FIELDS = dict.fromkeys(('task_id', 'prompt', 'entry_point', 'canonical_solution', 'test'), 'text')
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
   tests: str
 
 
-class HumanEval(Batched, Fingerprinted):
+class HumanEval(Batched, Fingerprinted, Sandboxed):
   """The problems of `<data_dir>/test.jsonl[.gz]`, in file order; there is no other split.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -114,6 +114,10 @@ class HumanEval(Batched, Fingerprinted):
     del finished
     programs = list(map(self.program, problems, responses))
     return code_answers.rewards(programs, self._minimum_tier)
+
+  def tier(self) -> str:
+    """The sandbox of this process."""
+    return shared_sandbox(self._minimum_tier).tier
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The tokens of the program."""

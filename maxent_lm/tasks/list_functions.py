@@ -39,9 +39,9 @@ from typing import NamedTuple
 import numpy as np
 
 from maxent_lm.tasks import code_answers, list_programs
-from maxent_lm.tasks.base import Batched, Problem, draw_in_split, stable_hash
+from maxent_lm.tasks.base import Batched, Problem, Sandboxed, draw_in_split, stable_hash
 from maxent_lm.tasks.list_programs import EXAMPLES, PROBES, Function
-from maxent_lm.tasks.sandbox import Program
+from maxent_lm.tasks.sandbox import Program, shared_sandbox
 
 MAX_CHARACTERS = 200
 OPENING, CLOSING = frozenset('([{'), frozenset(')]}')
@@ -106,7 +106,7 @@ def tests(function: Function, shown: Sequence[int]) -> str:
   return f'for x, y in {pairs}:\n  assert repr(f(x)) == y'
 
 
-class ListFunctions(Batched):
+class ListFunctions(Batched, Sandboxed):
   """`size` problems about the functions of a language of programs.
 
   The language has all programs of at most `operations` operations and `longest` characters. Asked
@@ -228,6 +228,10 @@ class ListFunctions(Batched):
     for row, reward in zip(rows, code_answers.rewards(programs, self._minimum_tier), strict=True):
       rewards[row] = reward
     return rewards
+
+  def tier(self) -> str:
+    """The sandbox of this process."""
+    return shared_sandbox(self._minimum_tier).tier
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The expression without blanks and comments, right or wrong, if it is in the language."""
