@@ -107,10 +107,28 @@ def get_config() -> ml_collections.ConfigDict:
       'seed': 0,
     }
   )
-  for name in ('aqua_rat', 'gsm8k', 'gsm_hard', 'svamp'):
+  for name in ('aqua_rat', 'bbh', 'gsm8k', 'gsm_hard', 'math', 'olympiadbench', 'svamp'):
     config[name] = sections.files()
+  config.bbh.subtask = 'boolean_expressions'
+  config.math.update(train_file='train', test_file='math500', levels=(), subjects=())  # (): all
   config.jsonl = sections.files()
   config.jsonl.update(verify='exact', prompt='prompt', answer='answer')  # exact | number | choice
+  config.list_functions = ml_collections.ConfigDict(
+    {
+      'operations': 3,  # of a program of the language, at most
+      'longest': 24,  # characters of a program of the language, at most
+      'needed': 2,  # operations that a function needs, at most
+      'shown': 3,  # examples in the prompt
+      'min_modes': 1,
+      'max_modes': 32,
+      'test_fraction': 0.25,  # of the functions
+      'size': 20_000,  # problems, drawn when they are asked for
+      'seed': 0,
+      'timeout_s': 1.0,  # CPU seconds of one program
+      'memory_mb': 128,
+      'minimum_tier': 'pure',  # the weakest sandbox to accept: ns, landlock or pure
+    }
+  )
   config.mixture = ml_collections.ConfigDict(
     {
       'tasks': ('countdown', 'arithmetic'),  # each by its own section

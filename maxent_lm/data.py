@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from maxent_lm.lm.tokenizer import encode
-from maxent_lm.tasks.base import Problem, Task
+from maxent_lm.tasks.base import Problem, Task, grade
 from maxent_lm.types import Batch
 
 if TYPE_CHECKING:
@@ -122,7 +122,10 @@ def make_batch(
 
 
 class Graded(NamedTuple):
-  """Responses as text with their verdicts; every list has one entry a row."""
+  """Responses as text with their verdicts; every list has one entry a row.
+
+  A reward that is not known is NaN, and the class None: of a program, when the sandbox fails.
+  """
 
   texts: list[str]
   tokens: list[list[int]]
@@ -160,12 +163,13 @@ class Reader:
     bodies = [row[:-1] if ended else row for row, ended in zip(rows, finished, strict=True)]
     # Special tokens stay in the text: a response that holds one is not the response without it.
     texts = self.tokenizer.batch_decode(bodies, skip_special_tokens=False)
-    verdicts = [
-      (self.task.reward(problem, text, bool(ended)), self.task.cluster(problem, text))
-      for problem, text, ended in zip(problems, texts, finished, strict=True)
+    verdicts = grade(self.task, problems, texts, np.asarray(finished, bool).tolist())
+    rewards = np.array([np.nan if each is None else each for each in verdicts], np.float32)
+    classes = [
+      None if verdict is None else self.task.cluster(problem, text)
+      for verdict, problem, text in zip(verdicts, problems, texts, strict=True)
     ]
-    rewards = np.array([reward for reward, _ in verdicts], np.float32)
-    return Graded(texts, rows, finished, rewards, [mode for _, mode in verdicts])
+    return Graded(texts, rows, finished, rewards, classes)
 
 
 def number_classes(classes: Sequence[str | None], group: np.ndarray) -> np.ndarray:

@@ -164,8 +164,12 @@ def alike(group: Group) -> float:
 
 
 def by_reward(group: Group) -> float:
-  """exp(mean reward), so that a draw's probability is ~ exp(exponent x mean reward)."""
-  return float(np.exp(np.mean(group.reward)))
+  """exp(mean reward), so that a draw's probability is ~ exp(exponent x mean reward).
+
+  Rows without a response do not count.
+  """
+  there = [bool(response) for response in group.responses]
+  return float(np.exp(np.sum(group.reward[there]) / max(sum(there), 1)))
 
 
 PRIORITIES: dict[str, Callable[[Group], float]] = {'fifo': alike, 'prioritised': by_reward}

@@ -3,7 +3,7 @@ import pytest
 
 from maxent_lm import data
 from maxent_lm.lm.tokenizer import character_tokenizer
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Batched, Problem
 
 
 def test_bucket_is_the_smallest_multiple_that_fits():
@@ -78,6 +78,26 @@ def test_grading_sees_the_text_without_its_end():
   assert graded.tokens == [[a, b, eos], [a, b], [eos]]
   assert graded.rewards.tolist() == [1.0, 0.0, 0.0]
   assert graded.classes == ['ab', 'ab', None]
+
+
+class Half(Echo, Batched):
+  """Nothing is known of every other response."""
+
+  def rewards(self, problems, responses, finished):
+    graded = map(self.reward, problems, responses, finished)
+    return [None if row % 2 else reward for row, reward in enumerate(graded)]
+
+
+def test_an_unknown_reward_is_no_zero_and_has_no_class():
+  tokenizer = character_tokenizer('ab')
+  eos = tokenizer.eos_token_id
+  reader = data.Reader(task=Half(), tokenizer=tokenizer, eos_id=eos, prompt_multiple=4)
+  problem = Problem(id='0', prompt='ab', answer='', data=None)
+  tokens = np.array([[3, 4, eos], [3, 4, eos], [3, 3, eos]])
+  graded = reader.grade([problem] * 3, tokens, np.full(3, 3), np.full(3, True))
+  np.testing.assert_array_equal(graded.rewards, [1.0, np.nan, 0.0])
+  assert graded.classes == ['ab', None, 'aa']
+  assert graded.tokens == [row.tolist() for row in tokens]
 
 
 def test_special_tokens_inside_a_response_do_not_vanish():

@@ -1,5 +1,6 @@
 """From a run's policy to a file of its own graded samples (`experiments/make_pairs.py`)."""
 
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,7 @@ def sampled_rows(
 
   The policy is the newest in `workdir`, sampled as config.sampling says, config.batch.group_size
   responses a problem, graded by the task. Cut responses are left out, since text cannot say that
-  they were cut, and so are problems of which nothing is left.
+  they were cut, and those of unknown reward; so are problems of which nothing is left.
 
   Raises:
     FileNotFoundError: `workdir` holds no run and `config.init` names no folder.
@@ -43,7 +44,7 @@ def sampled_rows(
       completions = [
         {'text': graded.texts[row], 'reward': float(graded.rewards[row])}
         for row in range(at * size, (at + 1) * size)
-        if graded.finished[row]
+        if graded.finished[row] and not math.isnan(graded.rewards[row])
       ]
       if completions:
         yield {'prompt': problem.prompt, 'completions': completions}

@@ -28,7 +28,8 @@ from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
-from maxent_lm.tasks.base import Subset
+from maxent_lm.tasks.base import Subset, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
@@ -107,7 +108,10 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   mixed = make_mixed(config, policy, rollouts, sample)
   remembers = {'replay': mixed, 'counts': counted}
   there = {name: each for name, each in remembers.items() if each is not None}
-  return make_run(config, workdir, policy, mixed or counted or rollouts, there)
+  task = rollouts.reader.task
+  collect = mixed or counted or rollouts
+  data, tier = fingerprint(task), weakest_tier(task)
+  return make_run(config, workdir, policy, collect, there, data=data, tier=tier)
 
 
 def make_counted(config: Config, rollouts: Rollouts) -> Counted | None:
@@ -166,7 +170,7 @@ def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect)
+  return make_run(config, workdir, policy, collect, data=fingerprint(collect.reader.task))
 
 
 def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Example]) -> Run:
@@ -214,9 +218,18 @@ def make_run(
   policy: Policy,
   collect: loop.Collect,
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
+  *,
+  data: str = '',
+  tier: str = '',
 ) -> Run:
-  """Everything is built and checked before the first file is written."""
+  """Everything is built and checked before the first file is written.
+
+  `data` is the fingerprint of the files that it is trained on, '' if there are none; `tier` the
+  sandbox that programs are run in, '' if none are.
+  """
   folder.check_config(workdir, config.to_dict())
+  folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
@@ -243,7 +256,7 @@ def make_run(
   reference = policy.params if stays else None
   update = make_update(parts)
   _trace(update, state, reference, policy.mesh)
-  folder.record(workdir, config.to_dict())
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
     workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep

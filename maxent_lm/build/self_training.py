@@ -14,6 +14,7 @@ killed loop goes on where it was.
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,7 +40,8 @@ from maxent_lm.lm import partition, pretrained
 from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import semantic
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Problem, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
   FILTERS,
@@ -129,7 +131,7 @@ class SelfTraining:
   def _collect(self, number: int, path: pathlib.Path) -> None:
     """Writes what the policy before round `number` answered and what is kept of it."""
     responses = self.sample(self._params(number - 1), number)
-    kept = self.keep(responses)
+    kept = self.keep([each for each in responses if not math.isnan(each.reward)])
     if not kept:
       raise NothingKept(
         f'{path}: none of {len(responses)} responses was kept; start from a policy that solves '
@@ -200,21 +202,27 @@ class SelfTraining:
     ]
 
   def _measure(self, responses: Sequence[Response], kept: Sequence[Response]) -> Row:
-    """What was kept, and accuracy and coverage of the samples that saw no hint."""
+    """What was kept, and accuracy and coverage of the samples that saw no hint.
+
+    Problems with a response of unknown reward are left out of the accuracy; `faults` counts those.
+    """
     k, own = self.config.self_training.samples, [each for each in responses if not each.hinted]
-    groups = [own[at : at + k] for at in range(0, len(own), k)]
+    sampled = [own[at : at + k] for at in range(0, len(own), k)]
+    unknown = [sum(math.isnan(each.reward) for each in group) for group in sampled]
+    groups = [group for group, faults in zip(sampled, unknown, strict=True) if not faults]
     right = [[each for each in group if each.reward == 1] for group in groups]
     correct = np.array([len(group) for group in right])
     row = {
       'kept': len(kept),
       'covered': len({each.problem for each in kept}),
       'hinted': sum(each.hinted for each in kept),
-      'problems_sampled': len(groups),
+      'problems_sampled': len(sampled),
+      'faults': sum(unknown),
       'train_pass@1': pass_at_k(correct, samples=k, k=1).mean(),
       f'train_pass@{k}': pass_at_k(correct, samples=k, k=k).mean(),
       'train_entropy': np.mean([each.entropy for each in own]),
     }
-    tasks = [self.reader.task[number] for number in range(len(groups))]
+    tasks = [self.reader.task[i] for i, faults in enumerate(unknown) if not faults]
     modes = [self.reader.task.modes(problem) for problem in tasks]
     if None not in modes:
       found = np.array([len({each.kind for each in group}) for group in right])
@@ -226,7 +234,8 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   """Everything is built and checked before the first file is written.
 
   Raises:
-    ValueError: the folder holds another config, or a value of config.self_training is wrong.
+    ValueError: the folder holds another config, the data files have changed, or a value of
+      config.self_training is wrong.
   """
   section = config.self_training
   check_sampler_is_plain(config)
@@ -242,6 +251,9 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   reader = make_reader(config, policy, split='train')
   _check_hint(config, policy, reader)
+  data, tier = fingerprint(reader.task), weakest_tier(reader.task)
+  folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   sampling = Sampling(**config.sampling)
   loop = SelfTraining(
     config=config,
@@ -252,7 +264,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
     keep=keep,
     evaluation=make_evaluation(config, policy),
   )
-  folder.record(workdir, config.to_dict())
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return loop
 

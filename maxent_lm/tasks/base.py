@@ -13,7 +13,7 @@ Everything here runs on the host and knows nothing of tokens, models or arrays o
 import abc
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -165,6 +165,22 @@ class Scheduled(abc.ABC):
     """Ascending numbers of the problems that step `step` draws from; never empty."""
 
 
+class Fingerprinted(abc.ABC):
+  """A task whose problems come from files."""
+
+  @abc.abstractmethod
+  def fingerprint(self) -> str:
+    """SHA-256 of what the files hold, in hexadecimal digits; '' if there are none after all."""
+
+
+def fingerprint(*tasks: Task) -> str:
+  """One fingerprint for the files of all of the tasks, in their order; '' if none has any."""
+  parts = [task.fingerprint() if isinstance(task, Fingerprinted) else '' for task in tasks]
+  if len(parts) == 1 or not any(parts):
+    return parts[0] if parts else ''
+  return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+
 def draw_indices(
   task: Task, batch: int, batch_size: int, seed: int, *, step: int | None = None
 ) -> np.ndarray:
@@ -179,7 +195,61 @@ def draw_indices(
   return pool[batch_indices(batch, batch_size, len(pool), seed)]
 
 
-class Subset(Scheduled):
+class Sandboxed(abc.ABC):
+  """A task that runs what a model writes."""
+
+  @abc.abstractmethod
+  def tier(self) -> str:
+    """The sandbox that it is run in, one of sandbox/jail.py; '' if nothing is run after all.
+
+    Raises:
+      SandboxUnavailable: none that is strong enough works on this machine.
+    """
+
+
+class Batched(abc.ABC):
+  """A task that grades many responses together faster than one by one, as one that runs them."""
+
+  @abc.abstractmethod
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """As `reward` of each; None where nothing was learned of a response, for no fault of its."""
+
+
+def grade(
+  task: Task, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+) -> list[float | None]:
+  """The reward of each response to its problem; None is unknown, and is not 0."""
+  if isinstance(task, Batched):
+    return task.rewards(problems, responses, finished)
+  return [task.reward(*each) for each in zip(problems, responses, finished, strict=True)]
+
+
+def grade_parts(
+  part: Callable[[Problem], tuple[Hashable, Task, Problem]],
+  problems: Sequence[Problem],
+  responses: Sequence[str],
+  finished: Sequence[bool],
+) -> list[float | None]:
+  """`grade` for a task of tasks: `part` names a problem's own task, and is that with its problem.
+
+  Every task grades its own responses together, in their order.
+  """
+  rows: dict[Hashable, list[int]] = {}
+  parts = [part(problem) for problem in problems]
+  for row, (name, _, _) in enumerate(parts):
+    rows.setdefault(name, []).append(row)
+  graded: list[float | None] = [None] * len(parts)
+  for mine in rows.values():
+    task, inner = parts[mine[0]][1], [parts[row][2] for row in mine]
+    theirs = [responses[row] for row in mine], [finished[row] for row in mine]
+    for row, reward in zip(mine, grade(task, inner, *theirs), strict=True):
+      graded[row] = reward
+  return graded
+
+
+class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -206,9 +276,23 @@ class Subset(Scheduled):
       raise ValueError(f'no problem of step {step} is in the subset: widen it.')
     return here
 
+  def fingerprint(self) -> str:
+    """As the task's."""
+    return fingerprint(self._task)
+
+  def tier(self) -> str:
+    """As the task's."""
+    return self._task.tier() if isinstance(self._task, Sandboxed) else ''
+
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the task's."""
     return self._task.reward(problem, response, finished)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """As the task's."""
+    return grade(self._task, problems, responses, finished)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the task's."""

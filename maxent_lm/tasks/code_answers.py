@@ -7,14 +7,21 @@ Worked example:
   same('return x+1  # one more')                          same('return x + 1')
 """
 
+import collections
+import functools
 import hashlib
 import io
 import re
+import threading
 import tokenize
+from collections.abc import Sequence
 
-from maxent_lm.tasks.sandbox import Program, SandboxFault, shared_sandbox
+from maxent_lm.tasks.base import Sandboxed, Task
+from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxFault, Verdict, shared_sandbox
+from maxent_lm.tasks.sandbox.jail import TIERS
 
 MAX_CHARACTERS = 2**16
+BY_CHANCE = ('infra_error', 'timeout', 'oom')  # may be another on an idle machine
 FENCE = re.compile(r'^```[\w+-]*[ \t]*\n(.*?)^```', re.MULTILINE | re.DOTALL)
 SILENT = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 LAYOUT = (tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE)
@@ -51,14 +58,75 @@ def same(code: str) -> str | None:
   return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
+def weakest_tier(*tasks: Task) -> str:
+  """The weakest sandbox that one of the tasks is run in; '' if none runs anything.
+
+  Raises:
+    SandboxUnavailable: none that is strong enough works on this machine.
+  """
+  tiers = {task.tier() for task in tasks if isinstance(task, Sandboxed)} - {''}
+  return max(tiers, key=TIERS.index, default='')
+
+
+class Grader:
+  """Grades programs in `sandbox`, many at a time and each different one once.
+
+  Verdicts of the last `size` programs are remembered, but those that a busy machine could have
+  brought about.
+  """
+
+  def __init__(self, sandbox: Sandbox, *, size: int = 2**16) -> None:
+    self._sandbox, self._size = sandbox, size
+    self._known: collections.OrderedDict[bytes, Verdict] = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def verdicts(self, programs: Sequence[Program]) -> list[Verdict]:
+    """In the order of the programs."""
+    names = [_digest(program) for program in programs]
+    with self._lock:
+      found = {name: self._known[name] for name in names if name in self._known}
+    new = {name: each for name, each in zip(names, programs, strict=True) if name not in found}
+    found |= zip(new, self._sandbox.run_all(new.values()), strict=True)
+    with self._lock:
+      for name in dict.fromkeys(names):
+        self._remember(name, found[name])
+    return [found[name] for name in names]
+
+  def _remember(self, name: bytes, verdict: Verdict) -> None:
+    if verdict.status in BY_CHANCE:
+      return
+    self._known[name] = verdict
+    self._known.move_to_end(name)
+    if len(self._known) > self._size:
+      self._known.popitem(last=False)
+
+
+def _digest(program: Program) -> bytes:
+  return hashlib.sha256(repr(program).encode('utf-8', 'surrogatepass')).digest()
+
+
+@functools.cache
+def shared_grader(minimum_tier: str) -> Grader:
+  """The one grader of this process for that tier."""
+  return Grader(shared_sandbox(minimum_tier))
+
+
+def rewards(programs: Sequence[Program], minimum_tier: str) -> list[float | None]:
+  """1 for each program that passes its tests in the sandbox, 0 for one that does not.
+
+  None: twice, the run said nothing about the program.
+  """
+  return [verdict.reward for verdict in shared_grader(minimum_tier).verdicts(programs)]
+
+
 def reward(program: Program, minimum_tier: str) -> float:
-  """1 if the program passes its tests in the sandbox, else 0.
+  """`rewards` of one program.
 
   Raises:
     SandboxFault: twice, the run said nothing about the program.
     SandboxUnavailable: code is not run on this machine.
   """
-  verdict = shared_sandbox(minimum_tier).run(program)
+  (verdict,) = shared_grader(minimum_tier).verdicts([program])
   if verdict.reward is None:
     raise SandboxFault(verdict.detail)
   return verdict.reward

@@ -6,7 +6,7 @@ Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.j
   demonstration  '4'           as it is in the file
   verify=exact   '4' and ' 4 ' get reward 1, anything else 0; the class is the text, stripped
   verify=number  'so 4', '#### 4.0' get reward 1: final answers are compared (answers.py)
-  verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (aqua_rat.py)
+  verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (answers.py)
 
 For 'number' the answer may be a whole solution that ends in its number, as in GSM8K. Rows with
 answers that cannot be read by the rule are left out and listed (files.py). For rows with
@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from maxent_lm.tasks import answers, aqua_rat
+from maxent_lm.tasks import answers, equivalence
 from maxent_lm.tasks.base import Problem
 from maxent_lm.tasks.files import FileTask
 from maxent_lm.tasks.tfds import jsonl
@@ -36,15 +36,12 @@ def _exact(text: str, finished: bool = True) -> str | None:
 
 
 def _number(text: str, finished: bool = True) -> str | None:
-  final = answers.extract_final(text)
-  if final is None or (not finished and text.endswith(final)):
-    return None
-  value = answers.parse_number(final)
+  value = equivalence.value(answers.extract(text, finished=finished) or '')
   return None if value is None else str(value)
 
 
 def _choice(text: str, finished: bool = True) -> str | None:
-  return aqua_rat.choice(text) if finished else None
+  return answers.extract_choice(text) if finished else None
 
 
 VERIFY: dict[str, Read] = {'exact': _exact, 'number': _number, 'choice': _choice}

@@ -172,20 +172,24 @@ class Rollouts:
     return data.make_batch(sequences, columns=columns, sharding=self.sharding)
 
   def _groups(self, prompts: list[list[int]], rollout: Rollout, graded: Graded) -> list[Group]:
+    """A row of unknown reward is left empty: it counts nowhere, and is not wrong."""
     group = np.repeat(np.arange(len(prompts)), self.group_size)
     cluster = data.number_classes(graded.classes, group)
-    logp = [row[: len(ids)] for row, ids in zip(rollout.logp, graded.tokens, strict=True)]
+    known = ~np.isnan(graded.rewards)
+    responses = [ids if ok else [] for ids, ok in zip(graded.tokens, known, strict=True)]
+    logp = [row[: len(ids)] for row, ids in zip(rollout.logp, responses, strict=True)]
+    reward = np.where(known, graded.rewards, 0)
     groups = []
     for number, prompt in enumerate(prompts):
       rows = slice(number * self.group_size, (number + 1) * self.group_size)
       groups.append(
         Group(
           prompt=prompt,
-          responses=graded.tokens[rows],
+          responses=responses[rows],
           logp=logp[rows],
-          reward=graded.rewards[rows],
+          reward=reward[rows],
           cluster=cluster[rows],
-          bootstrap=~graded.finished[rows] & self.bootstrap,
+          bootstrap=~graded.finished[rows] & known[rows] & self.bootstrap,
         )
       )
     return groups
@@ -207,8 +211,8 @@ class Rollouts:
 
 
 def informative(group: Group) -> bool:
-  """0 < accuracy < 1: some rewards are 1 and some are not."""
-  right = group.reward == 1
+  """0 < accuracy < 1: some rewards are 1 and some are not, of the responses that are not empty."""
+  right = group.reward[[bool(response) for response in group.responses]] == 1
   return bool(right.any() and not right.all())
 
 
@@ -302,17 +306,23 @@ class Mixed:
 
 
 def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, float]:
-  """Means over the batch; `distinct` counts different correct classes in a group."""
+  """Means over the batch; `distinct` counts different correct classes in a group.
+
+  `faults` is the share of the rows whose reward is unknown; rewards are about the others.
+  """
   correct = graded.rewards == 1
+  known = ~np.isnan(graded.rewards)
+  rows = max(known.sum(), 1)
   classes = np.array([mode or '' for mode in graded.classes], dtype=object)
   groups = zip(correct.reshape(-1, group_size), classes.reshape(-1, group_size), strict=True)
   return {
-    'reward': float(graded.rewards.mean()),
-    'success': float(correct.mean()),
+    'reward': float(graded.rewards[known].sum(dtype=np.float64) / rows),
+    'success': float(correct.sum() / rows),
     'solved': float(correct.reshape(-1, group_size).any(axis=1).mean()),
     'distinct': float(np.mean([len(set(names[right])) for right, names in groups])),
     'finished': float(graded.finished.mean()),
     'length': float(np.mean(rollout.length)),
+    'faults': float(1 - known.mean()),
   }
 
 

@@ -34,7 +34,7 @@ class Response(NamedTuple):
     prompt: the problem as the task states it, without a hint.
     text: the response.
     example: the same two as tokens.
-    reward: of the task.
+    reward: of the task; NaN where it is unknown, and then no filter sees the response.
     kind: its semantic class; None for none.
     entropy: mean over the response's tokens of the policy's entropy, nats.
     semantic_entropy: of the classes of all K responses to the problem, nats.

@@ -3,7 +3,10 @@
 MARK is a file that their code would make.
 """
 
-MARK = '/tmp/maxent_lm_code_was_run'
+import os
+import tempfile
+
+MARK = os.path.join(tempfile.gettempdir(), 'maxent_lm_code_was_run')
 
 
 def nest(opening: str, inner: str, closing: str, times: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from maxent_lm.tasks import code_answers
+from maxent_lm.tasks.base import grade
 from maxent_lm.tasks.human_eval import HumanEval, helpers
 from maxent_lm.tasks.mbpp import MBPP
 from maxent_lm.tasks.sandbox import Program, SandboxFault, Verdict
@@ -106,14 +107,63 @@ def test_same_programs():
     assert same(no_program) is None
 
 
-def test_a_fault_is_no_reward(monkeypatch):
-  class Broken:
-    def run(self, program):
-      return Verdict('infra_error', 'the zygote is gone.')
+class Counting:
+  """A sandbox in which `x` passes, and which counts its runs and fails as it is told to."""
 
-  monkeypatch.setattr(code_answers, 'shared_sandbox', lambda tier: Broken())
+  def __init__(self, status=None):
+    self.status, self.ran = status, []
+
+  def run_all(self, programs):
+    programs = list(programs)
+    self.ran += [program.code for program in programs]
+    return [
+      Verdict(self.status or ('passed' if each.code == 'x' else 'failed'), 'the zygote is gone.')
+      for each in programs
+    ]
+
+
+def code(*texts):
+  return [Program(code=text, tests='t') for text in texts]
+
+
+def test_each_different_program_is_run_once():
+  sandbox = Counting()
+  grader = code_answers.Grader(sandbox, size=2)
+  assert [each.passed for each in grader.verdicts(code('x', 'y', 'x', 'y'))] == [1, 0, 1, 0]
+  assert sandbox.ran == ['x', 'y']
+  grader.verdicts(code('y', 'x'))
+  assert sandbox.ran == ['x', 'y']
+  grader.verdicts([*code('z'), Program(code='x', tests='others')])
+  assert sandbox.ran == ['x', 'y', 'z', 'x']
+  grader.verdicts(code('z', 'y'))  # two are remembered, of which y is none
+  assert sandbox.ran == ['x', 'y', 'z', 'x', 'y']
+
+
+@pytest.mark.parametrize('status', code_answers.BY_CHANCE)
+def test_what_a_busy_machine_may_have_done_is_not_remembered(status):
+  sandbox = Counting(status)
+  grader = code_answers.Grader(sandbox)
+  for _ in range(2):
+    assert [each.status for each in grader.verdicts(code('x', 'x'))] == [status] * 2
+  assert sandbox.ran == ['x', 'x']
+
+
+def test_a_fault_is_no_reward(monkeypatch):
+  broken = code_answers.Grader(Counting('infra_error'))
+  monkeypatch.setattr(code_answers, 'shared_grader', lambda tier: broken)
+  assert code_answers.rewards(code('x', 'y'), 'pure') == [None, None]
   with pytest.raises(SandboxFault, match='zygote'):
     code_answers.reward(Program(code='x', tests='y'), 'pure')
+
+
+def test_together_as_one_by_one(human_eval, mbpp):
+  for task, responses in [
+    (human_eval, ['    return x ** 0.5', '    return x', '    return (', '    return x ** 0.5']),
+    (mbpp, ['def sum(a, b): return a + b', 'def sum(a, b): return 3', '', 'while 1: pass']),
+  ]:
+    together = grade(task, [task[0]] * 4, responses, [True] * 4)
+    assert together == [task.reward(task[0], response, True) for response in responses]
+    assert sum(together) in (1, 2)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from maxent_lm.tasks import TASKS
-from maxent_lm.tasks.aqua_rat import AquaRat, choice
+from maxent_lm.tasks.answers import extract_choice
+from maxent_lm.tasks.aqua_rat import LETTERS, AquaRat
 from maxent_lm.tasks.files import plain
 from maxent_lm.tasks.gsm_hard import GSMHard
 from maxent_lm.tasks.jsonl_task import Jsonl
@@ -157,7 +158,7 @@ def test_aqua_rat(tmp_path):
   ],
 )
 def test_choices(response, letter):
-  assert choice(response) == letter
+  assert extract_choice(response, LETTERS) == letter
 
 
 def test_rows_without_a_gold_answer_are_left_out_and_listed(tmp_path, caplog):

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxent_lm.tasks.arithmetic import Arithmetic
-from maxent_lm.tasks.base import Subset, batch_indices, draw_in_split, draw_indices
+from maxent_lm.tasks.base import (
+  Batched,
+  Problem,
+  Subset,
+  batch_indices,
+  draw_in_split,
+  draw_indices,
+  grade,
+)
 from maxent_lm.tasks.countdown import Countdown
 from maxent_lm.tasks.curriculum import Curriculum
 from maxent_lm.tasks.mixture import Mixture, take_turns
@@ -171,3 +179,46 @@ def test_problems_drawn_for_a_split_are_a_function_of_their_number():
   assert train.isdisjoint(test) and len(train | test) > 95
   assert [draw(i) for i in range(20)] == [draw(i) for i in range(20)]
   assert [draw(i) for i in range(20)] != [draw(i, seed=1) for i in range(20)]
+
+
+class Recorder(Batched):
+  """A part that grades together: the reward is in the response, '?' is unknown."""
+
+  def __init__(self, name, size):
+    self.name, self.size, self.calls = name, size, []
+
+  def __len__(self):
+    return self.size
+
+  def __getitem__(self, index):
+    return Problem(str(index), 'p', '', (self.name, index))
+
+  def rewards(self, problems, responses, finished):
+    assert all(problem.data[0] == self.name for problem in problems)
+    self.calls.append(list(responses))
+    return [
+      None if text == '?' else float(text) * ended
+      for text, ended in zip(responses, finished, strict=True)
+    ]
+
+
+def test_every_part_grades_its_own_responses_together():
+  parts = {name: Recorder(name, 4) for name in 'ab'}
+  responses, finished = list('01?10?11'), [True] * 7 + [False]
+  expected = [0, 1, None, 1, 0, None, 1, 0]
+  stages = list(parts.values())
+  for task in (Mixture(parts), Curriculum(stages, starts=(0, 1)), Subset(Mixture(parts), range(8))):
+    for part in stages:
+      part.calls.clear()
+    problems = [task[i] for i in range(8)]
+    assert grade(task, problems, responses, finished) == expected
+    owners = [problem.data[0] in ('a', 0) for problem in problems]
+    for part, mine in zip(stages, (True, False), strict=True):
+      assert part.calls == [[r for r, own in zip(responses, owners, strict=True) if own == mine]]
+
+
+def test_parts_that_grade_one_by_one(parts):
+  task = Mixture(parts)
+  problems = [task[i] for i in range(10)]
+  texts = [task.demonstration(problem, RNG) for problem in problems[:9]] + ['x']
+  assert grade(task, problems, texts, [True] * 8 + [False, True]) == [1] * 8 + [0, 0]
