@@ -7,14 +7,15 @@ problems, or by equality with the line's own answer, or have their rewards and c
 without classes only equal texts are one. Words are what a text has between spaces.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maxent_lm.evaluation.problem import Row, Samples, problem_row
-from maxent_lm.tasks import answers, equivalence
-from maxent_lm.tasks.base import Problem, Task
+from maxent_lm.tasks import answers, equivalence, files
+from maxent_lm.tasks.base import Problem, Task, grade
 from maxent_lm.tasks.tfds import jsonl
 
 
@@ -119,38 +120,42 @@ def graded(lines: Sequence[Line], task: Task) -> list[Line]:
   """
   if len(lines) > len(task):
     raise ValueError(f'{len(lines)} lines of samples, but the task has {len(task)} problems')
-  found = []
-  for number, line in enumerate(lines):
-    problem = task[number]
+  problems = [task[number] for number in range(len(lines))]
+  for number, (line, problem) in enumerate(zip(lines, problems, strict=True)):
     if line.problem.prompt and line.problem.prompt != problem.prompt:
       raise ValueError(
         f'line {number + 1} of the samples asks {line.problem.prompt[:60]!r}, but problem {number} '
         f'of the task {problem.prompt[:60]!r}: they must come in the same order'
       )
-    pairs = zip(line.samples, line.finished, strict=True)
-    found.append(
-      line._replace(
-        problem=problem,
-        rewards=[task.reward(problem, text, ended) for text, ended in pairs],
-        classes=[task.cluster(problem, text) for text in line.samples],
-      )
+  pairs = list(zip(lines, problems, strict=True))
+  rewards = grade(
+    task,
+    [problem for line, problem in pairs for _ in line.samples],
+    [text for line in lines for text in line.samples],
+    [ended for line in lines for ended in line.finished],
+  )
+  verdicts = iter(rewards)
+  return [
+    line._replace(
+      problem=problem,
+      rewards=list(itertools.islice(verdicts, len(line.samples))),
+      classes=[task.cluster(problem, text) for text in line.samples],
     )
-  return found
+    for line, problem in pairs
+  ]
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
   """The lines with rewards and classes by equality of final answers (tasks/equivalence.py).
 
-  Reward 1 where the final answer is shown to equal the line's; what is equal to each other is one
-  class, named by the line's answer or by what was said first. A cut response has answered nothing
-  unless its answer is in a box.
+  Reward 1 where the final answer is shown to equal the line's (and is worked out, if that is a
+  number); what is equal to each other is one class, named by the line's answer or by what was said
+  first.
   """
   found = []
   for line in lines:
     gold, pairs = line.problem.answer, zip(line.samples, line.finished, strict=True)
-    finals = [
-      answers.extract(text) if ended else answers.extract_boxed(text) for text, ended in pairs
-    ]
+    finals = [answers.extract(text, finished=ended) for text, ended in pairs]
     said = [gold, *finals]
     names: dict[int, str] = {}
     numbers = equivalence.cluster(said)
@@ -158,7 +163,7 @@ def compared(lines: Sequence[Line]) -> list[Line]:
       if text is not None:
         names.setdefault(number, text)
     rewards: list[float | None] = [
-      float(text is not None and equivalence.equal(gold, text)) for text in finals
+      float(text is not None and files.same(gold, text)) for text in finals
     ]
     found.append(line._replace(rewards=rewards, classes=[names.get(n) for n in numbers[1:]]))
   return found
