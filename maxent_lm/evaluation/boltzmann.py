@@ -9,6 +9,9 @@ so that within a problem the left side has slope 1 in R / kappa. A smaller slope
 policy follows the reward less than its temperature says, a larger one more: the optimum at another
 temperature kappa' has slope kappa / kappa' where beta is 0.
 
+Samples are responses that the policy finds likely. At the optimum that changes nothing, as all lie
+on the line; elsewhere the slope is one of those responses, not of all.
+
 R is the reward of the task. Where training saw another one (shaped, or with a bonus), or the
 temperature was not the same for all tokens, the optimum is another one.
 
