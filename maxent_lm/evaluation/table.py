@@ -35,8 +35,9 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
   Each of these also has its 95% bootstrap interval over problems in `_low` and `_high`, with which
   come `ece` (like `brier` of the majority's share as the confidence that it is right), what
   `detection_scores` gives, problems, samples (K), and faults: samples of unknown reward. Problems
-  of which no sample is known are left out. Where a figure is the same for every problem, as pass@k
-  of a policy that solves none, its interval has no width: that is no certainty.
+  of which no sample is known are left out. Where a figure is the same
+  for every problem, as pass@k of a policy that solves none, or there is one problem only, its
+  interval has no width: that is no certainty.
 
   Raises:
     ValueError: nothing is known of any problem.
