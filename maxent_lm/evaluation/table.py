@@ -32,12 +32,11 @@ def summary(rows: Sequence[Row]) -> dict[str, float]:
   semantic_entropy_miller_madow, distinct_1, distinct_2, self_bleu, brier. What was not measured is
   left out.
 
-  Each of these also has its 95% bootstrap interval over problems in `_low` and `_high`, with which
-  come `ece` (like `brier` of the majority's share as the confidence that it is right), what
-  `detection_scores` gives, problems, samples (K), and faults: samples of unknown reward. Problems
-  of which no sample is known are left out. Where a figure is the same
-  for every problem, as pass@k of a policy that solves none, or there is one problem only, its
-  interval has no width: that is no certainty.
+  Each of these also has its 95% bootstrap interval over problems in `_low` and `_high`. It has no
+  width, and is no certainty, where a figure is the same for every problem, as pass@k of a policy
+  that solves none, or where there is one problem. Without an interval: `ece`, like `brier` of the
+  majority's share as the confidence that it is right; problems; samples (K); faults, samples of
+  unknown reward. Problems of which no sample is known are left out. `detection_scores` is added.
 
   Raises:
     ValueError: nothing is known of any problem.
