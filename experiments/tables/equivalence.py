@@ -53,7 +53,6 @@ NOTE = (
   'timeouts of 5 s a step, in a process that is killed after 25 s; answers are handed over in '
   r'\boxed{{}}, responses of models as they are. {ways}{differences}'
 )
-DATA_DIR = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
 
 
 class Pair(NamedTuple):
@@ -65,20 +64,20 @@ class Pair(NamedTuple):
   response: bool = False
 
 
-def build_table(preset: str, workdir: pathlib.Path) -> tables.Table:
+def build(preset: str, workdir: pathlib.Path, data_dir: str = '') -> tables.Table:
   """Asks both about everything; what is finished is not asked again."""
   sys.path.insert(0, str(TESTS))
   limit = SMOKE if preset == 'smoke' else None
   other = MathVerify() if importlib.util.find_spec('math_verify') else None
   symbolic.warm()
-  kinds = {name: list(itertools.islice(pairs, limit)) for name, pairs in all_pairs()}
+  kinds = {name: list(itertools.islice(pairs, limit)) for name, pairs in all_pairs(data_dir)}
   rows = []
   for name, pairs in kinds.items():
     asked = None if name == HOSTILE and preset != 'full' else other
     rows.append(judged(name, pairs, asked, workdir))
   ways = '' if other is None else compared_ways(kinds, other, workdir)
-  if DATA_DIR.value:
-    rows += [readable(limit, other, workdir), game24_rewards(limit)]
+  if data_dir:
+    rows += [readable(data_dir, limit, other, workdir), game24_rewards(data_dir, limit)]
   if other is not None:
     other.stop()
   version = metadata.version('math-verify') if other else '(not installed here)'
@@ -101,7 +100,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 # --- pairs -----------------------------------------------------------------------------------
 
 
-def all_pairs() -> Iterator[tuple[str, Iterable[Pair]]]:
+def all_pairs(data_dir: str) -> Iterator[tuple[str, Iterable[Pair]]]:
   """Kinds of pairs, in the order of the table."""
   with open(TESTS / 'equivalence_pairs.tsv', encoding='utf-8') as file:
     lines = list(csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE))
@@ -111,37 +110,37 @@ def all_pairs() -> Iterator[tuple[str, Iterable[Pair]]]:
   yield from ((kind.replace('_', ' '), pairs) for kind, pairs in by_kind.items())
   hostile = importlib.import_module('hostile_answers').HOSTILE.values()
   yield HOSTILE, [Pair('42', text, False) for text in itertools.chain(*hostile)]
-  if DATA_DIR.value:
-    yield 'GSM8K, labels', gsm8k_labels()
-    yield 'MATH-500, themselves and variants', math_variants()
-    yield 'Qwen on MATH, scores', qwen_scores()
+  if data_dir:
+    yield 'GSM8K, labels', gsm8k_labels(data_dir)
+    yield 'MATH-500, themselves and variants', math_variants(data_dir)
+    yield 'Qwen on MATH, scores', qwen_scores(data_dir)
 
 
-def lines_of(name: str) -> Iterator[dict[str, Any]]:
+def lines_of(data_dir: str, name: str) -> Iterator[dict[str, Any]]:
   """Rows of a file of the data folder."""
-  with gzip.open(pathlib.Path(DATA_DIR.value) / name, 'rt', encoding='utf-8') as file:
+  with gzip.open(pathlib.Path(data_dir) / name, 'rt', encoding='utf-8') as file:
     yield from map(json.loads, file)
 
 
-def gsm8k_labels() -> Iterator[Pair]:
+def gsm8k_labels(data_dir: str) -> Iterator[Pair]:
   """Four graded solutions for each test problem."""
-  for row in lines_of('gsm8k/model_solutions.jsonl.gz'):
+  for row in lines_of(data_dir, 'gsm8k/model_solutions.jsonl.gz'):
     gold = answers.extract(row['ground_truth'])
     assert gold is not None
     yield Pair(gold, row['solution'], row['is_correct'], response=True)
 
 
-def math_variants() -> Iterator[Pair]:
+def math_variants(data_dir: str) -> Iterator[Pair]:
   """Every answer with itself, and with every other way to write it."""
   variants = importlib.import_module('answer_variants').variants
-  for row in lines_of('math/math500.jsonl.gz'):
+  for row in lines_of(data_dir, 'math/math500.jsonl.gz'):
     for written in dict.fromkeys((row['answer'], *variants(row['answer']))):
       yield Pair(row['answer'], written, True)
 
 
-def qwen_scores() -> Iterator[Pair]:
+def qwen_scores(data_dir: str) -> Iterator[Pair]:
   """Eight samples for each of 100 problems."""
-  for row in lines_of('math/qwen_cot_samples.jsonl.gz'):
+  for row in lines_of(data_dir, 'math/qwen_cot_samples.jsonl.gz'):
     for sample, score in zip(row['samples'], row['scores'], strict=True):
       yield Pair(row['answer'], sample, bool(score), response=True)
 
@@ -251,9 +250,11 @@ def spent(seconds: list[float]) -> str:
   return f'{statistics.fmean(seconds):.4f}, {max(seconds):.2f}'
 
 
-def readable(limit: int | None, other: MathVerify | None, workdir: pathlib.Path) -> dict[str, Any]:
+def readable(
+  data_dir: str, limit: int | None, other: MathVerify | None, workdir: pathlib.Path
+) -> dict[str, Any]:
   """How many gold answers of OlympiadBench are understood."""
-  rows = itertools.islice(lines_of('olympiadbench/test.jsonl.gz'), limit)
+  rows = itertools.islice(lines_of(data_dir, 'olympiadbench/test.jsonl.gz'), limit)
   golds = [Pair(', '.join(row['final_answer']), '', True) for row in rows]
   ours = [timed(functools.partial(equivalence.readable, pair.gold)) for pair in golds]
   row = made('OlympiadBench, gold answers that are read', golds, ours)
@@ -273,9 +274,9 @@ def read_golds(other: MathVerify, golds: list[Pair]) -> dict[str, list[bool]]:
   return {'read': [any(other.ask(text, text).read for text in texts) for texts in asked]}
 
 
-def game24_rewards(limit: int | None) -> dict[str, Any]:
+def game24_rewards(data_dir: str, limit: int | None) -> dict[str, Any]:
   """Published rewards of GPT-4's answers; math-verify does not say which numbers were used."""
-  rows = itertools.islice(lines_of('game24/gpt4_cot_samples.jsonl.gz'), limit)
+  rows = itertools.islice(lines_of(data_dir, 'game24/gpt4_cot_samples.jsonl.gz'), limit)
   pairs, verdicts = [], []
   for row in rows:
     for sample, reward in zip(row['samples'], row['rewards'], strict=True):
@@ -321,4 +322,5 @@ def gates(rows: list[dict[str, Any]]) -> list[tables.Gate]:
 
 
 if __name__ == '__main__':
-  tables.script('equivalence', build_table)
+  folder = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
+  tables.script('equivalence', lambda preset, workdir: build(preset, workdir, folder.value))
