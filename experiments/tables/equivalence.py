@@ -9,7 +9,8 @@ model solutions; the answers of MATH-500 in other ways of writing; the stored sc
 of Qwen2.5-Math; the published rewards of 10,000 answers to the Game of 24; how many gold answers of
 OlympiadBench are understood. math-verify is an optional extra (`pip install
 maxent_lm[math_verify]`); without it its columns stay empty. `full` asks it about the hostile
-answers, too, which it takes minutes for.
+answers, too, which it takes minutes for. Every pair on which one of the two differs from the file
+is in differences.json.
 """
 
 import collections
@@ -22,6 +23,7 @@ import importlib.util
 import itertools
 import json
 import pathlib
+import re
 import statistics
 import sys
 import time
@@ -36,10 +38,13 @@ from maxent_lm.analysis.math_verify_process import MathVerify
 from maxent_lm.tasks import answers, equivalence, game24
 from maxent_lm.tasks.files import same
 from maxent_lm.tasks.maths import symbolic
+from maxent_lm.train import folder
 
 TESTS = pathlib.Path(__file__).parents[2] / 'tests' / 'tasks'  # the pairs live there
 SMOKE = 4  # pairs of a kind in the smallest preset
 HOSTILE = 'hostile answers'
+THEIRS = 'math-verify wrong'
+DELIMITED = re.compile(r'(?<!\\)\$|\\\(|\\boxed')
 COLUMNS = (
   *('kind', 'pairs', 'equal', 'right if equal', 'right if not', 'seconds'),
   *('math-verify if equal', 'math-verify if not', 'its seconds'),
@@ -47,8 +52,9 @@ COLUMNS = (
 NOTE = (
   'Right: the number of pairs, of those that are equal and of those that are not, on which the '
   'verdict is that of the file. Ours is right on all of its own table, or its tests would fail; '
-  'the table says what the policy is, and part of what math-verify has otherwise is policy: 0.333 '
-  'for 1/3, 50% for 0.5, x = 42 = 42 for 42. Seconds: mean and longest, of one pair; ours with '
+  'the table says what the policy is, and much of what math-verify has otherwise is policy: it '
+  r'rounds (1.41421356 is \sqrt{{2}}), takes 50\% for 0.5, (1,2) for \{{1,2\}}, 42 = 42 for 42, and '
+  'does not take x > 2 for an interval. Seconds: mean and longest, of one pair; ours with '
   'sympy where it is needed. math-verify {version} is called as documented, gold first, with its '
   'timeouts of 5 s a step, in a process that is killed after 25 s; answers are handed over in '
   r'\boxed{{}}, responses of models as they are. {ways}{differences}'
@@ -80,19 +86,23 @@ def build(preset: str, workdir: pathlib.Path, data_dir: str = '') -> tables.Tabl
     rows += [readable(data_dir, limit, other, workdir), game24_rewards(data_dir, limit)]
   if other is not None:
     other.stop()
+  folder.write_json(
+    workdir / 'differences.json',
+    {row['kind']: {name: row.get(name, []) for name in ('wrong', THEIRS)} for row in rows},
+  )
   version = metadata.version('math-verify') if other else '(not installed here)'
   note = NOTE.format(version=version, ways=ways, differences=differences(rows))
   return tables.Table(COLUMNS, [shown(row) for row in rows], note, gates(rows))
 
 
 def boxed(text: str) -> str:
-  r"""\boxed{text}."""
-  return f'\\boxed{{{text}}}'
+  r"""\boxed{text}, if it is not in a box or between delimiters already."""
+  return text if DELIMITED.search(text) else f'\\boxed{{{text}}}'
 
 
 WAYS: dict[str, Callable[[str], str]] = {
   r'in \boxed{}': boxed,
-  'between dollar signs': lambda text: text if '$' in text or '\\(' in text else f'${text}$',
+  'between dollar signs': lambda text: text if DELIMITED.search(text) else f'${text}$',
   'as they are': str,
 }
 
@@ -164,7 +174,7 @@ def judged(
   row |= counted('math-verify', pairs, [equal for equal, _ in replies])
   return row | {
     'its seconds': spent([seconds for _, seconds in replies]),
-    'math-verify wrong': wrong(pairs, replies),
+    THEIRS: wrong(pairs, replies),
   }
 
 
@@ -322,5 +332,5 @@ def gates(rows: list[dict[str, Any]]) -> list[tables.Gate]:
 
 
 if __name__ == '__main__':
-  folder = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
-  tables.script('equivalence', lambda preset, workdir: build(preset, workdir, folder.value))
+  data_dir = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
+  tables.script('equivalence', lambda preset, workdir: build(preset, workdir, data_dir.value))

@@ -110,7 +110,7 @@ def test_a_formula_of_the_question_is_no_answer(tmp_path):
     assert task.reward(problem, copy, True) == 0 and task.reward(problem, right, True) == 1
   rows = [MATH_ROWS[2] | {'problem': r'Is $\sqrt{242}$ equal to $11\sqrt2$ or to $12$?'}]
   named = CompetitionMath(**write(tmp_path, rows, 'math500'))
-  assert named.reward(named[0], r'\boxed{11\sqrt{2}}', True) == 1  # the question offers it
+  assert named.reward(named[0], r'\boxed{11\sqrt2}', True) == 1  # the question offers it
 
 
 def test_math_from_a_file_of_the_original_form(tmp_path):
