@@ -36,6 +36,7 @@ from absl import flags
 from maxent_lm.analysis import tables
 from maxent_lm.analysis.math_verify_process import MathVerify
 from maxent_lm.tasks import answers, equivalence, game24
+from maxent_lm.tasks.equivalence import Status
 from maxent_lm.tasks.files import same
 from maxent_lm.tasks.maths import symbolic
 from maxent_lm.train import folder
@@ -46,15 +47,16 @@ HOSTILE = 'hostile answers'
 THEIRS = 'math-verify wrong'
 DELIMITED = re.compile(r'(?<!\\)\$|\\\(|\\boxed')
 COLUMNS = (
-  *('kind', 'pairs', 'equal', 'right if equal', 'right if not', 'seconds'),
+  *('kind', 'pairs', 'equal', 'right if equal', 'right if not', 'unverifiable', 'seconds'),
   *('math-verify if equal', 'math-verify if not', 'its seconds'),
 )
 NOTE = (
   'Right: the number of pairs, of those that are equal and of those that are not, on which the '
   'verdict is that of the file. Ours is right on all of its own table, or its tests would fail; '
   'the table says what the policy is, and much of what math-verify has otherwise is policy: it '
-  r'rounds (1.41421356 is \sqrt{{2}}), takes 50\% for 0.5, (1,2) for \{{1,2\}}, 42 = 42 for 42, and '
-  'does not take x > 2 for an interval. Seconds: mean and longest, of one pair; ours with '
+  r'rounds (1.41421356 is \sqrt{{2}}), takes 50% for 0.5, (1,2) for {{1,2}}, 42 = 42 for 42, and '
+  'does not take x > 2 for an interval. Unverifiable: what ours leaves open, and so takes for '
+  'not equal. Seconds: mean and longest, of one pair; ours with '
   'sympy where it is needed. math-verify {version} is called as documented, gold first, with its '
   'timeouts of 5 s a step, in a process that is killed after 25 s; answers are handed over in '
   r'\boxed{{}}, responses of models as they are. {ways}{differences}'
@@ -163,7 +165,7 @@ def judged(
 ) -> dict[str, Any]:
   """A row of the table, with the pairs on which somebody differs from the file."""
   ours = [timed(functools.partial(agree, pair)) for pair in pairs]
-  row = made(kind, pairs, ours)
+  row = made(kind, pairs, ours) | {'unverifiable': sum(is_open(pair) for pair in pairs)}
   if other is None:
     return row
   path = workdir / 'math_verify' / f'{kind.replace(" ", "_")}.json'
@@ -188,6 +190,12 @@ def made(kind: str, pairs: list[Pair], ours: list[tuple[bool, float]]) -> dict[s
     'seconds': spent([seconds for _, seconds in ours]),
     'wrong': wrong(pairs, ours),
   }
+
+
+def is_open(pair: Pair) -> bool:
+  """Whether the equality leaves it open if the two are the same."""
+  final = answers.extract(pair.answer) if pair.response else pair.answer
+  return final is not None and equivalence.status(pair.gold, final) is Status.UNVERIFIABLE
 
 
 def agree(pair: Pair) -> bool:
