@@ -9,8 +9,8 @@ Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.j
   verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (answers.py)
   verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence.py)
 
-For 'number' and 'maths' the answer of a row may be a whole solution that ends in it, as in GSM8K and
-MATH; one for 'maths' that is the answer alone is demonstrated in a box. Rows with answers that
+For 'number' and 'maths' the answer of a row may be a whole solution that ends in it, as in GSM8K
+and MATH; one for 'maths' that is the answer alone is demonstrated in a box. Rows with answers that
 cannot be read by the rule are left out and listed (files.py). For rows with completions and
 rewards, see config.offline. Known limit: one correct answer a prompt.
 """
