@@ -112,7 +112,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.bbh.subtask = 'boolean_expressions'
   config.math.update(train_file='train', test_file='math500', levels=(), subjects=())  # (): all
   config.jsonl = sections.files()
-  config.jsonl.update(verify='exact', prompt='prompt', answer='answer')  # exact | number | choice
+  # `verify`: exact | number | choice | maths
+  config.jsonl.update(verify='exact', prompt='prompt', answer='answer')
   config.list_functions = ml_collections.ConfigDict(
     {
       'operations': 3,  # of a program of the language, at most

@@ -9,7 +9,8 @@ model solutions; the answers of MATH-500 in other ways of writing; the stored sc
 of Qwen2.5-Math; the published rewards of 10,000 answers to the Game of 24; how many gold answers of
 OlympiadBench are understood. math-verify is an optional extra (`pip install
 maxent_lm[math_verify]`); without it its columns stay empty. `full` asks it about the hostile
-answers, too, which it takes minutes for.
+answers, too, which it takes minutes for. Every pair on which one of the two differs from the file
+is in differences.json.
 """
 
 import collections
@@ -22,6 +23,7 @@ import importlib.util
 import itertools
 import json
 import pathlib
+import re
 import statistics
 import sys
 import time
@@ -34,26 +36,31 @@ from absl import flags
 from maxent_lm.analysis import tables
 from maxent_lm.analysis.math_verify_process import MathVerify
 from maxent_lm.tasks import answers, equivalence, game24
+from maxent_lm.tasks.equivalence import Status
 from maxent_lm.tasks.files import same
 from maxent_lm.tasks.maths import symbolic
+from maxent_lm.train import folder
 
 TESTS = pathlib.Path(__file__).parents[2] / 'tests' / 'tasks'  # the pairs live there
 SMOKE = 4  # pairs of a kind in the smallest preset
 HOSTILE = 'hostile answers'
+THEIRS = 'math-verify wrong'
+DELIMITED = re.compile(r'(?<!\\)\$|\\\(|\\boxed')
 COLUMNS = (
-  *('kind', 'pairs', 'equal', 'right if equal', 'right if not', 'seconds'),
+  *('kind', 'pairs', 'equal', 'right if equal', 'right if not', 'unverifiable', 'seconds'),
   *('math-verify if equal', 'math-verify if not', 'its seconds'),
 )
 NOTE = (
   'Right: the number of pairs, of those that are equal and of those that are not, on which the '
   'verdict is that of the file. Ours is right on all of its own table, or its tests would fail; '
-  'the table says what the policy is, and part of what math-verify has otherwise is policy: 0.333 '
-  'for 1/3, 50% for 0.5, x = 42 = 42 for 42. Seconds: mean and longest, of one pair; ours with '
+  'the table says what the policy is, and much of what math-verify has otherwise is policy: it '
+  r'rounds (1.41421356 is \sqrt{{2}}), takes 50% for 0.5, (1,2) for {{1,2}}, 42 = 42 for 42, and '
+  'does not take x > 2 for an interval. Unverifiable: what ours leaves open, and so takes for '
+  'not equal. Seconds: mean and longest, of one pair; ours with '
   'sympy where it is needed. math-verify {version} is called as documented, gold first, with its '
   'timeouts of 5 s a step, in a process that is killed after 25 s; answers are handed over in '
   r'\boxed{{}}, responses of models as they are. {ways}{differences}'
 )
-DATA_DIR = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
 
 
 class Pair(NamedTuple):
@@ -65,35 +72,39 @@ class Pair(NamedTuple):
   response: bool = False
 
 
-def build_table(preset: str, workdir: pathlib.Path) -> tables.Table:
+def build(preset: str, workdir: pathlib.Path, data_dir: str = '') -> tables.Table:
   """Asks both about everything; what is finished is not asked again."""
   sys.path.insert(0, str(TESTS))
   limit = SMOKE if preset == 'smoke' else None
   other = MathVerify() if importlib.util.find_spec('math_verify') else None
   symbolic.warm()
-  kinds = {name: list(itertools.islice(pairs, limit)) for name, pairs in all_pairs()}
+  kinds = {name: list(itertools.islice(pairs, limit)) for name, pairs in all_pairs(data_dir)}
   rows = []
   for name, pairs in kinds.items():
     asked = None if name == HOSTILE and preset != 'full' else other
     rows.append(judged(name, pairs, asked, workdir))
   ways = '' if other is None else compared_ways(kinds, other, workdir)
-  if DATA_DIR.value:
-    rows += [readable(limit, other, workdir), game24_rewards(limit)]
+  if data_dir:
+    rows += [readable(data_dir, limit, other, workdir), game24_rewards(data_dir, limit)]
   if other is not None:
     other.stop()
+  folder.write_json(
+    workdir / 'differences.json',
+    {row['kind']: {name: row.get(name, []) for name in ('wrong', THEIRS)} for row in rows},
+  )
   version = metadata.version('math-verify') if other else '(not installed here)'
   note = NOTE.format(version=version, ways=ways, differences=differences(rows))
   return tables.Table(COLUMNS, [shown(row) for row in rows], note, gates(rows))
 
 
 def boxed(text: str) -> str:
-  r"""\boxed{text}."""
-  return f'\\boxed{{{text}}}'
+  r"""\boxed{text}, if it is not in a box or between delimiters already."""
+  return text if DELIMITED.search(text) else f'\\boxed{{{text}}}'
 
 
 WAYS: dict[str, Callable[[str], str]] = {
   r'in \boxed{}': boxed,
-  'between dollar signs': lambda text: text if '$' in text or '\\(' in text else f'${text}$',
+  'between dollar signs': lambda text: text if DELIMITED.search(text) else f'${text}$',
   'as they are': str,
 }
 
@@ -101,7 +112,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 # --- pairs -----------------------------------------------------------------------------------
 
 
-def all_pairs() -> Iterator[tuple[str, Iterable[Pair]]]:
+def all_pairs(data_dir: str) -> Iterator[tuple[str, Iterable[Pair]]]:
   """Kinds of pairs, in the order of the table."""
   with open(TESTS / 'equivalence_pairs.tsv', encoding='utf-8') as file:
     lines = list(csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE))
@@ -111,37 +122,37 @@ def all_pairs() -> Iterator[tuple[str, Iterable[Pair]]]:
   yield from ((kind.replace('_', ' '), pairs) for kind, pairs in by_kind.items())
   hostile = importlib.import_module('hostile_answers').HOSTILE.values()
   yield HOSTILE, [Pair('42', text, False) for text in itertools.chain(*hostile)]
-  if DATA_DIR.value:
-    yield 'GSM8K, labels', gsm8k_labels()
-    yield 'MATH-500, themselves and variants', math_variants()
-    yield 'Qwen on MATH, scores', qwen_scores()
+  if data_dir:
+    yield 'GSM8K, labels', gsm8k_labels(data_dir)
+    yield 'MATH-500, themselves and variants', math_variants(data_dir)
+    yield 'Qwen on MATH, scores', qwen_scores(data_dir)
 
 
-def lines_of(name: str) -> Iterator[dict[str, Any]]:
+def lines_of(data_dir: str, name: str) -> Iterator[dict[str, Any]]:
   """Rows of a file of the data folder."""
-  with gzip.open(pathlib.Path(DATA_DIR.value) / name, 'rt', encoding='utf-8') as file:
+  with gzip.open(pathlib.Path(data_dir) / name, 'rt', encoding='utf-8') as file:
     yield from map(json.loads, file)
 
 
-def gsm8k_labels() -> Iterator[Pair]:
+def gsm8k_labels(data_dir: str) -> Iterator[Pair]:
   """Four graded solutions for each test problem."""
-  for row in lines_of('gsm8k/model_solutions.jsonl.gz'):
+  for row in lines_of(data_dir, 'gsm8k/model_solutions.jsonl.gz'):
     gold = answers.extract(row['ground_truth'])
     assert gold is not None
     yield Pair(gold, row['solution'], row['is_correct'], response=True)
 
 
-def math_variants() -> Iterator[Pair]:
+def math_variants(data_dir: str) -> Iterator[Pair]:
   """Every answer with itself, and with every other way to write it."""
   variants = importlib.import_module('answer_variants').variants
-  for row in lines_of('math/math500.jsonl.gz'):
+  for row in lines_of(data_dir, 'math/math500.jsonl.gz'):
     for written in dict.fromkeys((row['answer'], *variants(row['answer']))):
       yield Pair(row['answer'], written, True)
 
 
-def qwen_scores() -> Iterator[Pair]:
+def qwen_scores(data_dir: str) -> Iterator[Pair]:
   """Eight samples for each of 100 problems."""
-  for row in lines_of('math/qwen_cot_samples.jsonl.gz'):
+  for row in lines_of(data_dir, 'math/qwen_cot_samples.jsonl.gz'):
     for sample, score in zip(row['samples'], row['scores'], strict=True):
       yield Pair(row['answer'], sample, bool(score), response=True)
 
@@ -154,7 +165,7 @@ def judged(
 ) -> dict[str, Any]:
   """A row of the table, with the pairs on which somebody differs from the file."""
   ours = [timed(functools.partial(agree, pair)) for pair in pairs]
-  row = made(kind, pairs, ours)
+  row = made(kind, pairs, ours) | {'unverifiable': sum(is_open(pair) for pair in pairs)}
   if other is None:
     return row
   path = workdir / 'math_verify' / f'{kind.replace(" ", "_")}.json'
@@ -165,7 +176,7 @@ def judged(
   row |= counted('math-verify', pairs, [equal for equal, _ in replies])
   return row | {
     'its seconds': spent([seconds for _, seconds in replies]),
-    'math-verify wrong': wrong(pairs, replies),
+    THEIRS: wrong(pairs, replies),
   }
 
 
@@ -179,6 +190,12 @@ def made(kind: str, pairs: list[Pair], ours: list[tuple[bool, float]]) -> dict[s
     'seconds': spent([seconds for _, seconds in ours]),
     'wrong': wrong(pairs, ours),
   }
+
+
+def is_open(pair: Pair) -> bool:
+  """Whether the equality leaves it open if the two are the same."""
+  final = answers.extract(pair.answer) if pair.response else pair.answer
+  return final is not None and equivalence.status(pair.gold, final) is Status.UNVERIFIABLE
 
 
 def agree(pair: Pair) -> bool:
@@ -251,9 +268,11 @@ def spent(seconds: list[float]) -> str:
   return f'{statistics.fmean(seconds):.4f}, {max(seconds):.2f}'
 
 
-def readable(limit: int | None, other: MathVerify | None, workdir: pathlib.Path) -> dict[str, Any]:
+def readable(
+  data_dir: str, limit: int | None, other: MathVerify | None, workdir: pathlib.Path
+) -> dict[str, Any]:
   """How many gold answers of OlympiadBench are understood."""
-  rows = itertools.islice(lines_of('olympiadbench/test.jsonl.gz'), limit)
+  rows = itertools.islice(lines_of(data_dir, 'olympiadbench/test.jsonl.gz'), limit)
   golds = [Pair(', '.join(row['final_answer']), '', True) for row in rows]
   ours = [timed(functools.partial(equivalence.readable, pair.gold)) for pair in golds]
   row = made('OlympiadBench, gold answers that are read', golds, ours)
@@ -273,9 +292,9 @@ def read_golds(other: MathVerify, golds: list[Pair]) -> dict[str, list[bool]]:
   return {'read': [any(other.ask(text, text).read for text in texts) for texts in asked]}
 
 
-def game24_rewards(limit: int | None) -> dict[str, Any]:
+def game24_rewards(data_dir: str, limit: int | None) -> dict[str, Any]:
   """Published rewards of GPT-4's answers; math-verify does not say which numbers were used."""
-  rows = itertools.islice(lines_of('game24/gpt4_cot_samples.jsonl.gz'), limit)
+  rows = itertools.islice(lines_of(data_dir, 'game24/gpt4_cot_samples.jsonl.gz'), limit)
   pairs, verdicts = [], []
   for row in rows:
     for sample, reward in zip(row['samples'], row['rewards'], strict=True):
@@ -321,4 +340,5 @@ def gates(rows: list[dict[str, Any]]) -> list[tables.Gate]:
 
 
 if __name__ == '__main__':
-  tables.script('equivalence', build_table)
+  data_dir = flags.DEFINE_string('data_dir', '', "Folder with the data sets; '': pairs only.")
+  tables.script('equivalence', lambda preset, workdir: build(preset, workdir, data_dir.value))

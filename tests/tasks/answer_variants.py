@@ -15,7 +15,9 @@ def variants(text: str) -> Iterator[str]:
 def _written(text: str) -> Iterator[str]:
   yield f'${text}$'
   yield f'\\boxed{{{text}}}'
-  yield text.replace(r'\frac', r'\dfrac').replace('(', r'\left(').replace(')', r'\right)')
+  yield re.sub(r'(?<!\\right)\)', r'\\right)', re.sub(r'(?<!\\left)\(', r'\\left(', text)).replace(
+    r'\frac', r'\dfrac'
+  )
   yield (
     text.replace(r'\ddfrac', r'\tfrac').replace('+', ' + ').replace(',', ', ').replace('  ', ' ')
   )
@@ -25,4 +27,3 @@ def _written(text: str) -> Iterator[str]:
   yield re.sub(r'\\sqrt\{(\w+)\}', r'{\1}^{1/2}', text)
   yield re.sub(r'\\text\{\(?(\w+)\)?\}$', r'\1', text)
   yield text.replace('pmatrix', 'bmatrix').replace(r'^\circ', '°').replace(r'\pi', 'π')
-  yield text + '.'

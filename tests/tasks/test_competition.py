@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
 from maxent_lm.tasks import TASKS
 from maxent_lm.tasks.bbh import BBH, SUBTASKS
-from maxent_lm.tasks.competition_math import CompetitionMath
+from maxent_lm.tasks.competition_math import CompetitionMath, copied
+from maxent_lm.tasks.files import same
 from maxent_lm.tasks.olympiadbench import ALL_ANSWERS, OlympiadBench
 
 RNG = np.random.default_rng(0)
@@ -110,7 +112,7 @@ def test_a_formula_of_the_question_is_no_answer(tmp_path):
     assert task.reward(problem, copy, True) == 0 and task.reward(problem, right, True) == 1
   rows = [MATH_ROWS[2] | {'problem': r'Is $\sqrt{242}$ equal to $11\sqrt2$ or to $12$?'}]
   named = CompetitionMath(**write(tmp_path, rows, 'math500'))
-  assert named.reward(named[0], r'\boxed{11\sqrt{2}}', True) == 1  # the question offers it
+  assert named.reward(named[0], r'\boxed{11\sqrt2}', True) == 1  # the question offers it
 
 
 def test_math_from_a_file_of_the_original_form(tmp_path):
@@ -261,6 +263,21 @@ def test_whole_data_sets(tmp_path, name, count, excluded):
     text = task.demonstration(problem, RNG)
     assert task.reward(problem, text, True) == 1 and task.cluster(problem, text) is not None
     assert task.reward(problem, 'no idea', True) == 0
+
+
+@needs_data
+def test_formulas_of_questions_that_have_the_value_of_the_answer(tmp_path):
+  """Copying would answer 15 of the 500 problems, though their answers are not in the question."""
+  folder = os.path.join(os.environ['MAXENT_LM_DATA'], 'math')
+  task, copies = CompetitionMath(data_dir=folder, split='test', cache_dir=str(tmp_path)), set()
+  for problem in (task[i] for i in range(len(task))):
+    for pair in re.findall(r'\$([^$]+)\$|\\\[(.+?)\\\]', problem.prompt, re.DOTALL):
+      formula = ''.join(pair).strip(' .,')
+      for side in (formula, *formula.split('=')):
+        if same(problem.answer, side) and copied(problem, side):
+          copies.add(problem.id)
+          assert task.reward(problem, f'\\boxed{{{side}}}', True) == 0
+  assert len(copies) == 15
 
 
 @needs_data

@@ -489,7 +489,8 @@ def check_variants(texts):
   wrong = []
   for text in texts:
     assert readable(text), text
-    wrong += [(text, other) for other in variants(text) if not equal(text, other)]
+    others = [*variants(text), f'{text}.']
+    wrong += [(text, other) for other in others if not equal(text, other)]
   return wrong
 
 

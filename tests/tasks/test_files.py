@@ -189,6 +189,12 @@ def test_gsm8k_leaves_out_what_it_cannot_read(tmp_path):
     ('exact', ' 4 x', ['4 x', ' 4 x\n'], ['4', '4  x', '']),
     ('number', 'so\n#### 4', ['4.0', 'A: 8/2', '1 + 3 = 4'], ['5', '', 'four', '####']),
     ('choice', 'D', ['(D)', 'the answer is D.'], ['A', '#### D or A', 'd']),
+    (
+      'maths',
+      r'so \boxed{\frac{x}{2}}',
+      ['#### 0.5x', r'The answer is $\frac12 x$'],
+      ['#### x', 'x', '', '#### x/2 or x'],
+    ),
   ],
 )
 def test_any_file(tmp_path, verify, answer, right, wrong):
@@ -202,6 +208,20 @@ def test_any_file(tmp_path, verify, answer, right, wrong):
   for text in wrong:
     assert task.reward(problem, text, True) == 0 and task.cluster(problem, text) != gold
   assert task.reward(problem, right[0], False) == 0  # it may have gone on
+
+
+def test_answers_of_any_form(tmp_path):
+  rows = [r'\frac{1}{2}', r'(1, \infty)', '3 < x', 'a priori (2', r'it is \boxed{2 \sqrt 3}', '']
+  rows = [{'prompt': str(n), 'answer': row} for n, row in enumerate(rows)]
+  task = Jsonl(**write(tmp_path, rows), verify='maths')
+  assert task.excluded == ('jsonl/test/3', 'jsonl/test/5')
+  golds = [r'\frac{1}{2}', r'(1, \infty)', '3 < x', r'2 \sqrt 3']
+  assert [task[i].answer for i in range(4)] == golds
+  for problem in (task[i] for i in range(4)):
+    text = task.demonstration(problem, RNG)
+    assert task.reward(problem, text, True) == 1 and text.endswith('}')
+  assert task.reward(task[0], r'\boxed{0.5}', True) == 1 == task.reward(task[2], '#### x > 3', True)
+  assert task.reward(task[0], r'\boxed{1 - 0.5}', True) == 0  # not worked out
 
 
 def test_other_names_and_answers_that_cannot_be_read(tmp_path):

@@ -22,6 +22,7 @@ import select
 import signal
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 import sympy
@@ -116,7 +117,7 @@ def _sandbox(name: str) -> Any:
   return importlib.import_module(f'{package}.{name}')
 
 
-def _succeeds(body: Any) -> bool:
+def _succeeds(body: Callable[[], bool]) -> bool:
   """Whether a fork that runs `body` finds it true."""
   child = os.fork()
   if child == 0:
