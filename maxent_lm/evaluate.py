@@ -204,7 +204,8 @@ def problem_row(problem: Problem, samples: Samples, modes: int | None) -> Row:
     return vote.answer is not None and bool(right[answers.index(vote.answer)])
 
   counts = Counter(name for name in answers if name is not None)
-  found = {name for name, ok in zip(samples.classes, right, strict=True) if ok}
+  rows = zip(samples.classes, right, strict=True)
+  found = {name for name, ok in rows if ok and name is not None}
   row = {
     'id': problem.id,
     'prompt': problem.prompt,

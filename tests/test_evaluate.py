@@ -151,6 +151,7 @@ def test_the_majority_and_what_abstains():
   assert (found['majority'], found['majority_share'], found['majority_right']) == ('a', 0.4, False)
   assert found['classes'] == {'a': 2, 'b': 1, 'c': 1}
   assert (found['correct'], found['distinct'], found['modes']) == (2, 2, 3)
+  assert row(['b', None, 'b', None], [1, 1, 1, 1])['distinct'] == 1  # no class, no mode
   cut = row(['b', 'a', None, 'a', 'c'], [1, 0, 0, 0, 1], finished=[True, False, True, False, True])
   assert (cut['majority'], cut['majority_right'], cut['classes']) == ('b', True, {'b': 1, 'c': 1})
   nobody = row([None, None], [0, 0])
