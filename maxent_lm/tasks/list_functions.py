@@ -45,7 +45,7 @@ from maxent_lm.tasks.sandbox import Program
 
 MAX_CHARACTERS = 200
 OPENING, CLOSING = frozenset('([{'), frozenset(')]}')
-DRAWS = 100  # of examples, until they leave one function
+DRAWS = 100  # of a function, and of examples until they tell it
 SHOWABLE = re.compile(r'\[(\d(, \d)*)?\]|\d+')  # a list of digits, or a number
 WORDS = (tokenize.NAME, tokenize.NUMBER)
 SILENT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
@@ -73,7 +73,7 @@ def canonical(response: str) -> str | None:
   told = [token for token in tokens if token.type not in SILENT]
   depths = itertools.accumulate(_step(token.string) for token in told)
   closed = [place for place, depth in enumerate(depths) if depth <= 0]
-  if closed != [len(told) - 1] or len(told) == 2:
+  if closed != [len(told) - 1] or len(told) == 2:  # our own bracket, the last token, and no other
     return None
   return _joined(told[1:-1])
 
@@ -166,7 +166,7 @@ class ListFunctions(Batched):
     return self._size
 
   def __getitem__(self, index: int) -> Problem:
-    """The problem `index`; its answer is the shortest right program of the language."""
+    """The problem `index`; its answer is the simplest right program of the language."""
     if not 0 <= index < self._size:
       raise IndexError(f'ListFunctions has problems 0 to {self._size - 1}, not {index}.')
     number, shown = draw_in_split(
