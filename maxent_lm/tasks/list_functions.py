@@ -2,12 +2,12 @@
 
 Worked example, where the digits of a list stand before '>' and those of its value after it:
 
-  prompt    '3462>234,54231>1234,13562>1235:'
-  response  'sorted(x)[:-1]'           reward 1, one of 4 modes, cluster 'sorted(x)[:-1]'
-  response  'sorted( x )[:-1]  # so'   the same program: reward 1 and the same cluster
-  response  'sorted(x)[:len(x)-1]'     reward 1, but no program of the language: cluster None
-  response  'sorted(x)[:2]'            reward 0, cluster 'sorted(x)[:2]'
-  response  'x[1:', 'return x'         no expression: reward 0, cluster None
+  prompt    '32641>12,5642>24,3164>13:'
+  response  'sorted(x)[:2]'           reward 1, one of 7 modes, cluster 'sorted(x)[:2]'
+  response  'sorted( x )[:2]  # so'   the same program: reward 1 and the same cluster
+  response  'sorted(x)[0:2]'          reward 1, but no program of the language: cluster None
+  response  'sorted(x)[1:]'           reward 0, cluster 'sorted(x)[1:]'
+  response  'x[:2', 'return x'        no expression: reward 0, cluster None
 
 and '4365=18,5621=14,42365=20:' asks for a number, 'sum(x)'. A response is one line with one
 expression in x. It becomes the body of a function that is run, in the sandbox, on the shown lists
@@ -126,9 +126,9 @@ class ListFunctions(Batched):
     longest: int = 24,
     needed: int = 2,
     shown: int = 3,
-    min_modes: int = 1,
+    min_modes: int = 2,
     max_modes: int = 32,
-    test_fraction: float = 0.25,
+    test_fraction: float = 0.2,
     size: int = 20_000,
     seed: int = 0,
     timeout_s: float = 1.0,
