@@ -120,9 +120,9 @@ def get_config() -> ml_collections.ConfigDict:
       'longest': 24,  # characters of a program of the language, at most
       'needed': 2,  # operations that a function needs, at most
       'shown': 3,  # examples in the prompt
-      'min_modes': 1,
+      'min_modes': 2,
       'max_modes': 32,
-      'test_fraction': 0.25,  # of the functions
+      'test_fraction': 0.2,  # of the functions
       'size': 20_000,  # problems, drawn when they are asked for
       'seed': 0,
       'timeout_s': 1.0,  # CPU seconds of one program

@@ -37,10 +37,10 @@ def _pretrain(config: ml_collections.ConfigDict) -> None:
   config.reduction = 'token_mean'
   config.reference = 'none'
   config.temperature.beta = 0.0
-  config.steps = 1800
+  config.steps = 1000
   config.batch.prompts = 64
-  config.optimizer.update(learning_rate=3e-3, decay='cosine', warmup_steps=50)
-  config.checkpoint.every = 500
+  config.optimizer.update(learning_rate=3e-3, decay='cosine', warmup_steps=50, weight_decay=0.1)
+  config.checkpoint.every = 250
 
 
 def _soft_q(config: ml_collections.ConfigDict) -> None:

@@ -133,7 +133,8 @@ def _curves(answers: list[str | None], right: np.ndarray, samples: Samples, aske
   """Numbers over k; `asked` samples were asked for."""
   size = len(right)
   ks = [k for k in at_k.sizes(asked) if k <= size]
-  modes = Counter(name for name, ok in zip(samples.classes, right, strict=True) if ok)
+  classes = zip(samples.classes, right, strict=True)
+  modes = Counter(name for name, ok in classes if ok and name is not None)  # no class, no mode
   found = list(modes.values())
   row = {
     'distinct': len(found),

@@ -2,12 +2,12 @@
 
 Worked example, where the digits of a list stand before '>' and those of its value after it:
 
-  prompt    '3462>234,54231>1234,13562>1235:'
-  response  'sorted(x)[:-1]'           reward 1, one of 4 modes, cluster 'sorted(x)[:-1]'
-  response  'sorted( x )[:-1]  # so'   the same program: reward 1 and the same cluster
-  response  'sorted(x)[:len(x)-1]'     reward 1, but no program of the language: cluster None
-  response  'sorted(x)[:2]'            reward 0, cluster 'sorted(x)[:2]'
-  response  'x[1:', 'return x'         no expression: reward 0, cluster None
+  prompt    '32641>12,5642>24,3164>13:'
+  response  'sorted(x)[:2]'           reward 1, one of 7 modes, cluster 'sorted(x)[:2]'
+  response  'sorted( x )[:2]  # so'   the same program: reward 1 and the same cluster
+  response  'sorted(x)[0:2]'          reward 1, but no program of the language: cluster None
+  response  'sorted(x)[1:]'           reward 0, cluster 'sorted(x)[1:]'
+  response  'x[:2', 'return x'        no expression: reward 0, cluster None
 
 and '4365=18,5621=14,42365=20:' asks for a number, 'sum(x)'. A response is one line with one
 expression in x. It becomes the body of a function that is run, in the sandbox, on the shown lists
@@ -45,7 +45,7 @@ from maxent_lm.tasks.sandbox import Program, shared_sandbox
 
 MAX_CHARACTERS = 200
 OPENING, CLOSING = frozenset('([{'), frozenset(')]}')
-DRAWS = 100  # of examples, until they leave one function
+DRAWS = 100  # of a function, and of examples until they tell it
 SHOWABLE = re.compile(r'\[(\d(, \d)*)?\]|\d+')  # a list of digits, or a number
 WORDS = (tokenize.NAME, tokenize.NUMBER)
 SILENT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
@@ -73,7 +73,7 @@ def canonical(response: str) -> str | None:
   told = [token for token in tokens if token.type not in SILENT]
   depths = itertools.accumulate(_step(token.string) for token in told)
   closed = [place for place, depth in enumerate(depths) if depth <= 0]
-  if closed != [len(told) - 1] or len(told) == 2:
+  if closed != [len(told) - 1] or len(told) == 2:  # our own bracket, the last token, and no other
     return None
   return _joined(told[1:-1])
 
@@ -126,9 +126,9 @@ class ListFunctions(Batched, Sandboxed):
     longest: int = 24,
     needed: int = 2,
     shown: int = 3,
-    min_modes: int = 1,
+    min_modes: int = 2,
     max_modes: int = 32,
-    test_fraction: float = 0.25,
+    test_fraction: float = 0.2,
     size: int = 20_000,
     seed: int = 0,
     timeout_s: float = 1.0,
@@ -166,7 +166,7 @@ class ListFunctions(Batched, Sandboxed):
     return self._size
 
   def __getitem__(self, index: int) -> Problem:
-    """The problem `index`; its answer is the shortest right program of the language."""
+    """The problem `index`; its answer is the simplest right program of the language."""
     if not 0 <= index < self._size:
       raise IndexError(f'ListFunctions has problems 0 to {self._size - 1}, not {index}.')
     number, shown = draw_in_split(

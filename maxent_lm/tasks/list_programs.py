@@ -1,8 +1,9 @@
 """A small language of functions on lists of integers, written in Python: all of its programs.
 
-Worked example: of at most 3 operations and 24 characters, these are for all but the largest element
+Worked example: of at most 3 operations and 24 characters, seven are for the two smallest elements
 
-  sorted(x)[:-1]   sorted(x[::-1])[:-1]   sorted(sorted(x))[:-1]   sorted(sorted(x)[:-1])
+  sorted(x)[:2]   sorted(x[::-1])[:2]   sorted(sorted(x))[:2]   sorted(sorted(x)[:2])
+  sorted(x)[:2][:2]   sorted(x)[:-1][:2]   sorted(x)[:2][-2:]
 
 A program is an expression in x. Lists L and numbers N are made by
 
@@ -21,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-SLICES = ('1:', ':-1', '::-1', ':2', '2:')
-MAPS = ('i+1', 'i+2', 'i+3', 'i-1', '9-i', 'i%2')
-TESTS = ('i>2', 'i>3', 'i>4', 'i<3', 'i<4', 'i<5', 'i%2')
+SLICES = ('1:', ':-1', '::-1', ':2', '2:', '-2:', '::2')
+MAPS = ('i+1', 'i+2', 'i+3', 'i-1', '9-i', '8-i', '7-i')
+TESTS = ('i>2', 'i>3', 'i>4', 'i<3', 'i<4', 'i<5')
 REDUCTIONS = ('sum', 'max', 'min', 'len')
 INDICES = ('0', '1', '-1')
 ALPHABET = 'adefilmnorstux0123456789+-*/%<>[](): =,'

@@ -133,9 +133,10 @@ def test_a_class_may_be_right_in_part():
   assert found['distinct_at'] == pytest.approx([1 / 3, 2 / 3, 1])
 
 
-def test_a_right_response_counts_as_found_even_if_it_was_cut_or_has_no_class():
+def test_a_right_response_counts_as_found_even_if_it_was_cut_but_not_without_a_class():
   found = row(['a', 'b', None], [1, 1, 1], finished=[True, False, True])
-  assert (found['distinct'], found['distinct_at'][-1], found['classes']) == (3, 3, {'a': 1})
+  assert (found['distinct'], found['distinct_at'][-1], found['classes']) == (2, 2, {'a': 1})
+  assert row(['b', None, 'b', None], [1, 1, 1, 1])['distinct'] == 1
 
 
 def test_votes_by_probability():

@@ -10,7 +10,7 @@ from maxent_lm.tasks.list_functions import ListFunctions, canonical, name, wrapp
 from maxent_lm.tasks.list_programs import ALPHABET, EXAMPLES, PROBES, derive, functions, values
 from maxent_lm.tasks.sandbox import Verdict
 
-SMALL = {'operations': 2, 'longest': 20, 'size': 200}
+SMALL = {'operations': 2, 'longest': 20, 'min_modes': 1, 'size': 200}
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +36,7 @@ def one_of_each(task):
 def asking(program, **limits):
   """A task, and a problem of it that the program is right for."""
   for split in ('train', 'test'):
-    task = ListFunctions(**{**SMALL, 'split': split, 'min_modes': 1, 'size': 1500, **limits})
+    task = ListFunctions(**{**SMALL, 'split': split, 'size': 1500, **limits})
     for problem in map(task.__getitem__, range(len(task))):
       if program in problem.data.programs:
         return task, problem
@@ -124,10 +124,8 @@ def test_the_shown_lists_leave_one_function(task):
 
 
 def test_splits_share_no_function_whatever_else_differs():
-  train = {problem.id.split('/')[0] for problem in problems(size=1000, min_modes=1)}
-  test = {
-    problem.id.split('/')[0] for problem in problems(split='test', seed=3, shown=6, min_modes=1)
-  }
+  train = {problem.id.split('/')[0] for problem in problems(size=1000)}
+  test = {problem.id.split('/')[0] for problem in problems(split='test', seed=3, shown=6)}
   assert train.isdisjoint(test) and min(len(train), len(test)) > 5
   names = [name(function) for function in functions(2, 20)]
   assert len(set(names)) == len(names) and train | test <= set(names)
@@ -187,10 +185,12 @@ def test_numbers_have_their_type(right, wrong):
 
 
 def test_true_is_not_one():
-  task, problem = asking('[i%2 for i in x]')
-  assert rewards(task, problem, ['[i%2 for i in x]', '[i%2>0 for i in x]']) == [1, 0]
-  task, problem = asking('[i%2 for i in x][0]')
-  assert rewards(task, problem, ['x[0]%2', 'x[0]%2>0']) == [1, 0]
+  task, problem = asking('x[1:]')
+  almost = '[i if i!=1 else True for i in x[1:]]'
+  assert rewards(task, problem, [almost.replace('True', '1'), almost]) == [1, 0]
+  task, problem = asking('min(x)')
+  almost = '[i if i!=1 else True for i in x[:1]+[min(x)]][1]'
+  assert rewards(task, problem, [almost.replace('True', '1'), almost]) == [1, 0]
 
 
 def test_blanks_and_comments_do_not_matter(task):
@@ -218,15 +218,15 @@ def test_wrong_programs_of_the_language_have_a_cluster(task):
 
 
 def test_the_worked_example():
-  task, problem = asking('sorted(x)[:-1]', longest=24, operations=3)
-  assert task.modes(problem) == 4 and problem.answer == 'sorted(x)[:-1]'
+  task, problem = asking('sorted(x)[:2]', longest=24, operations=3)
+  assert task.modes(problem) == 7 and problem.answer == 'sorted(x)[:2]'
   for response, reward, cluster in [
-    ('sorted(x)[:-1]', 1, 'sorted(x)[:-1]'),
-    ('sorted( x )[:-1]  # so', 1, 'sorted(x)[:-1]'),
-    ('sorted(x)[:len(x)-1]', 1, None),
-    ('sorted(set(x))[:-1]', 0, None),
-    ('sorted(x)[:2]', 0, 'sorted(x)[:2]'),
-    ('x[1:', 0, None),
+    ('sorted(x)[:2]', 1, 'sorted(x)[:2]'),
+    ('sorted( x )[:2]  # so', 1, 'sorted(x)[:2]'),
+    ('sorted(x)[0:2]', 1, None),
+    ('sorted(set(x))[:2]', 0, None),
+    ('sorted(x)[1:]', 0, 'sorted(x)[1:]'),
+    ('x[:2', 0, None),
     ('return x', 0, None),
   ]:
     assert rewards(task, problem, [response]) == [reward], response
