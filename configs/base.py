@@ -51,6 +51,7 @@ def get_config() -> ml_collections.ConfigDict:
       'remat': False,  # recompute activations in the backward pass
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
       'chunk': 2048,  # tokens whose logits exist at a time
+      'slots': 0,  # rows decoded at a time, the next begin where some have ended; 0: all
       'microbatch': 2048,  # tokens of a device in the update at a time (whole groups); 0: all
     }
   )
@@ -108,10 +109,29 @@ def get_config() -> ml_collections.ConfigDict:
       'seed': 0,
     }
   )
-  for name in ('aqua_rat', 'gsm8k', 'gsm_hard', 'svamp'):
+  for name in ('aqua_rat', 'bbh', 'gsm8k', 'gsm_hard', 'math', 'olympiadbench', 'svamp'):
     config[name] = sections.files()
+  config.bbh.subtask = 'boolean_expressions'
+  config.math.update(train_file='train', test_file='math500', levels=(), subjects=())  # (): all
   config.jsonl = sections.files()
-  config.jsonl.update(verify='exact', prompt='prompt', answer='answer')  # exact | number | choice
+  # `verify`: exact | number | choice | maths
+  config.jsonl.update(verify='exact', prompt='prompt', answer='answer')
+  config.list_functions = ml_collections.ConfigDict(
+    {
+      'operations': 3,  # of a program of the language, at most
+      'longest': 24,  # characters of a program of the language, at most
+      'needed': 2,  # operations that a function needs, at most
+      'shown': 3,  # examples in the prompt
+      'min_modes': 2,
+      'max_modes': 32,
+      'test_fraction': 0.2,  # of the functions
+      'size': 20_000,  # problems, drawn when they are asked for
+      'seed': 0,
+      'timeout_s': 1.0,  # CPU seconds of one program
+      'memory_mb': 128,
+      'minimum_tier': 'pure',  # the weakest sandbox to accept: ns, landlock or pure
+    }
+  )
   config.mixture = ml_collections.ConfigDict(
     {
       'tasks': ('countdown', 'arithmetic'),  # each by its own section

@@ -9,9 +9,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / 'maxent_lm'
 FLOORS = (
   ('types', 'masked'),
-  ('soft', 'lm', 'tasks', 'detection'),
+  ('soft', 'lm', 'tasks'),
   ('algorithms', 'shaping', 'temperature', 'sampling', 'data', 'replay'),
-  ('train', 'evaluate'),
+  ('train', 'evaluation'),
   ('build', 'cli'),
   ('analysis',),
 )

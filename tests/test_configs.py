@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from configs import base, countdown, gsm8k, stories
+from configs import base, countdown, gsm8k, list_functions, stories
 from maxent_lm import build, cli, shaping
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm import pretrained
@@ -119,6 +119,13 @@ def test_stories(model_folder, tmp_path):
   config.init = str(model_folder)
   config.tokenizer.stop_token = '<eos>'
   config.batch.prompt_multiple = 448
+  one_step(config, tmp_path / 'run')
+
+
+def test_list_functions(tmp_path):
+  """A step whose rewards are those of programs that were run."""
+  config = shrink(list_functions.get_config())
+  config.model.update(num_layers=1, d_model=16, num_heads=2, num_kv_heads=2, head_dim=8, d_ff=16)
   one_step(config, tmp_path / 'run')
 
 

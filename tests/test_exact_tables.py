@@ -45,3 +45,9 @@ def test_reval_drift(build):
   rows = build('reval_drift')
   drift = max(row['largest KL'] for row in rows if row['objective'] == 'TBRM')
   assert drift > 100 * max(row['largest KL'] for row in rows if row['objective'] == 'ReVal')
+
+
+def test_equivalence(build):
+  rows = build('equivalence')
+  assert len(rows) == 17 and all(row['pairs'] == 4 for row in rows)
+  assert {row['right if equal'] or row['right if not'] for row in rows} >= {'4 of 4'}

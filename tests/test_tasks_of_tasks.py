@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from configs import arithmetic, base, graph_coloring
+from configs import arithmetic, base, graph_coloring, list_functions
 from maxent_lm import build
 from maxent_lm.build.tasks import make_task
 from maxent_lm.tasks import TASKS
@@ -91,21 +91,19 @@ def test_training_on_a_curriculum_changes_stage_at_its_step(tmp_path):
   assert max(largest[min(largest)], 0) <= 6
 
 
-@pytest.mark.parametrize('module', [arithmetic, graph_coloring])
+@pytest.mark.parametrize('module', [arithmetic, graph_coloring, list_functions])
 @pytest.mark.parametrize('variant', ['pretrain', 'soft_q', 'grpo'])
 def test_configs_build(module, variant, tmp_path):
   config = module.get_config(variant)
   config.mesh.data = 1
   config.model.update(num_layers=1, d_model=16, num_heads=2, num_kv_heads=2, head_dim=8, d_ff=16)
   config.batch.update(prompts=2, group_size=2)
-  config[config.task].update(
-    {'arithmetic': {'size': 50}, 'graph_coloring': {'graphs': 300}}[config.task]
-  )
+  config[config.task].update({'graphs': 300} if config.task == 'graph_coloring' else {'size': 50})
   make = build.demonstration_run if variant == 'pretrain' else build.rollout_run
   make(config, tmp_path / 'run').checkpointer.close()
 
 
-@pytest.mark.parametrize('module', [arithmetic, graph_coloring])
+@pytest.mark.parametrize('module', [arithmetic, graph_coloring, list_functions])
 def test_demonstrations_fit(module):
   """Nothing that the configs ask the model to imitate is cut."""
   config = module.get_config('pretrain')

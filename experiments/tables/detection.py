@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from maxent_lm import build, detection
+from maxent_lm import build
 from maxent_lm.analysis import tables
-from maxent_lm.detection import Estimate
-from maxent_lm.evaluate import BINS, Row
+from maxent_lm.evaluation import BINS, Row, detection
+from maxent_lm.evaluation.intervals import Estimate
 
 POLICIES = {'warm start': 'pretrain', 'GRPO': 'grpo', 'VarGrad': 'vargrad'}
 BASELINE = 'token entropy'

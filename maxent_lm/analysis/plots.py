@@ -1,7 +1,7 @@
 """Pictures of runs, in one style that also reads without colour: a marker for every series."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +82,71 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   axes.set(xlabel=x, ylabel=y)
   axes.grid(alpha=0.3)
   figure.legend(loc='outside right upper')
+  figure.savefig(path, dpi=120)
+  plt.close(figure)
+
+
+def at_k(axes: 'Axes', table: Mapping[str, Any], families: Mapping[str, str]) -> None:
+  """Figures `<family>@<k>` of a table over k, with their intervals as bands where it has them."""
+  styles = zip(families.items(), STYLES, strict=False)
+  for (family, label), (colour, marker, line) in styles:
+    prefix = f'{family}@'
+    tails = [name.removeprefix(prefix) for name in table if name.startswith(prefix)]
+    ks = sorted(int(tail) for tail in tails if tail.isdecimal())
+    if not ks:
+      continue
+    axes.plot(
+      ks, [table[f'{prefix}{k}'] for k in ks], line, color=colour, marker=marker, label=label
+    )
+    low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
+    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+  axes.set_xscale('log', base=2)
+  axes.xaxis.set_major_formatter('{x:.0f}')
+  axes.set(xlabel='samples k', ylabel='mean over problems', ylim=(-0.02, 1.02))
+  axes.grid(alpha=0.3)
+  axes.legend()
+
+
+def reliability(
+  axes: 'Axes', confidence: np.ndarray, accuracy: np.ndarray, count: np.ndarray
+) -> None:
+  """A reliability diagram: share of right answers over confidence, a marker a bin, [bins] each.
+
+  The area of a marker is proportional to the answers in its bin; what is calibrated lies on the
+  diagonal.
+  """
+  colour, marker, _ = STYLES[0]
+  axes.plot([0, 1], [0, 1], ':', color=STYLES[-1][0], label='calibrated')
+  axes.plot(confidence, accuracy, '-', color=colour, alpha=0.5)
+  size = 30 + 300 * count / count.sum()
+  axes.scatter(confidence, accuracy, s=size, color=colour, marker=marker, zorder=3)
+  limits = (-0.03, 1.03)
+  axes.set(xlabel='share of the majority', ylabel='share of right majorities')
+  axes.set(xlim=limits, ylim=limits, aspect='equal')
+  axes.grid(alpha=0.3)
+  axes.legend()
+
+
+def slope(axes: 'Axes', x: np.ndarray, y: np.ndarray, fitted: float) -> None:
+  """Log-probabilities over rewards, both less their means in the problem, with slope 1 and ours."""
+  colour, marker, _ = STYLES[0]
+  axes.scatter(x, y, s=12, color=colour, marker=marker, alpha=0.4, linewidths=0)
+  ends = np.array([x.min(), x.max()])
+  axes.plot(ends, ends, ':', color=STYLES[-1][0], label='soft optimum, slope 1')
+  axes.plot(ends, fitted * ends, '--', color=STYLES[1][0], label=f'fitted, slope {fitted:.3g}')
+  axes.set(xlabel='R / kappa, within problems', ylabel='log pi - log prior, within problems, nats')
+  axes.grid(alpha=0.3)
+  axes.legend()
+
+
+def panels(path: pathlib.Path, *draw: Callable[['Axes'], None]) -> None:
+  """One panel beside the other, each drawn by a function of its axes, as a PNG."""
+  plt = _pyplot()
+  figure, axes = plt.subplots(
+    1, len(draw), figsize=(5 * len(draw), 4.5), layout='constrained', squeeze=False
+  )
+  for place, each in zip(axes.flat, draw, strict=True):
+    each(place)
   figure.savefig(path, dpi=120)
   plt.close(figure)
 

@@ -2,7 +2,7 @@
 
 from maxent_lm.build.offline import offline_run
 from maxent_lm.build.pairs import sampled_rows
-from maxent_lm.build.policy import Policy, make_policy, trained_policy
+from maxent_lm.build.policy import Policy, make_policy, trained_knobs, trained_policy
 from maxent_lm.build.run import (
   Run,
   demonstration_run,
@@ -27,5 +27,6 @@ __all__ = [
   'rollout_run',
   'sampled_rows',
   'self_training',
+  'trained_knobs',
   'trained_policy',
 ]

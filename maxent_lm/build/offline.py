@@ -8,6 +8,7 @@ from maxent_lm.build.run import Run, check_rows, check_sampler_is_plain, make_ru
 from maxent_lm.data import bucket
 from maxent_lm.lm import partition
 from maxent_lm.shaping import IMPORTANCE
+from maxent_lm.tasks.tfds import jsonl
 from maxent_lm.train.offline import Example, Offline, encode_examples, read_examples
 
 OBSERVED = ('entropy_mc', 'off_policy')  # metrics of them
@@ -49,7 +50,14 @@ def offline_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect, group_size=batch.group_size)
+  return make_run(
+    config,
+    workdir,
+    policy,
+    collect,
+    group_size=batch.group_size,
+    data=jsonl.fingerprint(path),
+  )
 
 
 def _check_behaviour(config: Config) -> None:

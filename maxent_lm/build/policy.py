@@ -72,6 +72,15 @@ def trained_policy(config: Config, workdir: pathlib.Path) -> tuple[Policy, Param
   return policy, checkpointer.restore_params(policy.params, step), step
 
 
+def trained_knobs(config: Config, workdir: pathlib.Path) -> tuple[float, float]:
+  """alpha and beta of the run's newest checkpoint, or those that it would start with."""
+  path = workdir / 'checkpoints'
+  checkpointer = Checkpointer(path, every=1, keep=1_000_000) if path.exists() else None
+  if checkpointer is None or checkpointer.latest() is None:
+    return float(config.temperature.alpha), float(config.temperature.beta)
+  return checkpointer.restore_knobs()
+
+
 def _with_compute(config: Config, model: LMConfig) -> LM:
   compute = config.compute
   return LM(

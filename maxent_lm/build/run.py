@@ -22,14 +22,15 @@ from maxent_lm.build.update import (
   make_parts,
 )
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
-from maxent_lm.evaluate import Evaluation
+from maxent_lm.evaluation import Evaluation
 from maxent_lm.lm import partition
 from maxent_lm.lm.groups import make_group_scorer
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
-from maxent_lm.tasks.base import Subset
+from maxent_lm.tasks.base import Subset, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
@@ -108,13 +109,11 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   mixed = make_mixed(config, policy, rollouts, sample)
   remembers = {'replay': mixed, 'counts': counted}
   there = {name: each for name, each in remembers.items() if each is not None}
+  task, group_size = rollouts.reader.task, batch.group_size
+  collect = mixed or counted or rollouts
+  data, tier = fingerprint(task), weakest_tier(task)
   return make_run(
-    config,
-    workdir,
-    policy,
-    mixed or counted or rollouts,
-    there,
-    group_size=batch.group_size,
+    config, workdir, policy, collect, there, group_size=group_size, data=data, tier=tier
   )
 
 
@@ -174,7 +173,7 @@ def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect)
+  return make_run(config, workdir, policy, collect, data=fingerprint(collect.reader.task))
 
 
 def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Example]) -> Run:
@@ -224,12 +223,18 @@ def make_run(
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
   *,
   group_size: int = 1,
+  data: str = '',
+  tier: str = '',
 ) -> Run:
   """Everything is built and checked before the first file is written.
 
-  `group_size`: so many rows of a batch, one after the other, have the same prompt.
+  So many rows of a batch as are a group, one after the other, have the same prompt. `data` is the
+  fingerprint of the files that it is trained on, '' if there are none; `tier` the sandbox that
+  programs are run in, '' if none are.
   """
   folder.check_config(workdir, config.to_dict())
+  folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
@@ -257,7 +262,7 @@ def make_run(
   reference = policy.params if stays else None
   update = make_update(parts)
   _trace(update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
-  folder.record(workdir, config.to_dict())
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
     workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep
@@ -351,6 +356,7 @@ def make_sampler(
     max_new_tokens=config.batch.max_new_tokens,
     eos_id=policy.eos_id,
     confidence_k=confidence_k,
+    slots=config.compute.slots,
   )
 
 

@@ -35,12 +35,13 @@ from maxent_lm.build.run import (
   make_sampler,
 )
 from maxent_lm.data import Reader
-from maxent_lm.evaluate import Evaluation, coverage, pass_at_k
+from maxent_lm.evaluation import Evaluation, coverage, pass_at_k
 from maxent_lm.lm import partition, pretrained
 from maxent_lm.sampling.generate import Generate
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import semantic
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Problem, fingerprint
+from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
   FILTERS,
@@ -233,7 +234,8 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   """Everything is built and checked before the first file is written.
 
   Raises:
-    ValueError: the folder holds another config, or a value of config.self_training is wrong.
+    ValueError: the folder holds another config, the data files have changed, or a value of
+      config.self_training is wrong.
   """
   section = config.self_training
   check_sampler_is_plain(config)
@@ -249,6 +251,9 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   reader = make_reader(config, policy, split='train')
   _check_hint(config, policy, reader)
+  data, tier = fingerprint(reader.task), weakest_tier(reader.task)
+  folder.check_data(workdir, data)
+  folder.check_sandbox(workdir, tier)
   sampling = Sampling(**config.sampling)
   loop = SelfTraining(
     config=config,
@@ -259,7 +264,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
     keep=keep,
     evaluation=make_evaluation(config, policy),
   )
-  folder.record(workdir, config.to_dict())
+  folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return loop
 

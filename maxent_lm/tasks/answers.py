@@ -1,87 +1,41 @@
-r"""Final answers: find one in a text; read numbers exactly and compare them. Nothing is run.
+r"""Final answers: where a response states one. Nothing is run, and nothing is compared here.
 
 Worked example:
 
-  extract(r'so x = 5, that is \boxed{\frac{5}{1}}.')               == r'\frac{5}{1}'
-  extract('The answer is $(0, 9]$.')                                == '(0, 9]'
-  extract_choice('Therefore the answer is (B).')                    == 'B'
-  extract_final('16 - 7 = 9 eggs, 9 * 2 = $18.\n#### $1,018.50')    == '$1,018.50'
-  parse_number('$1,018.50')                                         == Fraction(2037, 2)
-  equal('1018.5', '$1,018.50')                                      is True
+  extract(r'so x = 5, that is \boxed{\frac{5}{1}}.')                == r'\frac{5}{1}'
+  extract('The answer is $(0, 9]$.')                                 == '(0, 9]'
+  extract('16 - 7 = 9 eggs, 9 * 2 = $18.\n#### $1,018.50 a day')     == '$1,018.50'
+  extract_choice('Therefore the answer is (B) 17.')                  == 'B'
+  extract_choice('#### A or B')                                      is None
+  extract_word('So the answer is no.', ('yes', 'no'))                == 'no'
 
-`extract` finds answers of any kind, for equivalence.py to compare; `extract_final`, `parse_number`
-and `equal` are for tasks whose answers are numbers. Every function is total: hostile text (a
-million digits, digits of other scripts, nested brackets) costs at most linear time and gives None
-or False.
+What an answer means, and whether two are the same, is for equivalence.py to say. Every function is
+total: hostile text (a million digits, digits of other scripts, nested brackets) costs at most
+linear time.
 """
 
 import re
-from fractions import Fraction
+from collections.abc import Sequence
 
 MAX_TEXT = 1 << 14  # characters at the end of a text that are searched
 MAX_NUMBER = 60  # characters of one number, sign and commas included
-MAX_DIGITS = 40
-MAX_ANSWER = 512  # characters of an answer that is no number
+MAX_ANSWER = 512  # characters of an answer
+LETTERS = 'ABCDEFGHIJ'
 
 # ASCII digits only. No part can match the same text in two ways: the searches are linear.
 _DIGITS = r'(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+'
 _SIGN = r'(?:(?<![\w)])[-+])?'  # after a digit, a letter or a bracket it is an operator
 _NUMBER = re.compile(rf'{_SIGN}(?:\$-?)?(?:{_DIGITS})(?:/[0-9]+)?%?')
-_SOFT_MARK = re.compile(r'\bA:|\banswer is\b|\banswer:', re.IGNORECASE)
-
-
-def _after_mark(text: str) -> str | None:
-  """What follows the last `####`, else the last softer mark; None if there is neither."""
-  head, mark, tail = text.rpartition('####')
-  if mark:
-    return tail
-  marks = list(_SOFT_MARK.finditer(text))
-  return text[marks[-1].end() :] if marks else None
-
-
-def extract_final(text: str) -> str | None:
-  """The final answer as written: the first number on the line that a mark opens, else the last one.
-
-  The mark is the last `####`; without one the last `A:`, `answer is` or `answer:`. A mark that no
-  number follows means no answer (None); only a text without any mark falls back on its last number.
-  """
-  text = text[-MAX_TEXT:]
-  tail = _after_mark(text)
-  if tail is None:
-    found = [match.group() for match in _NUMBER.finditer(text)][-1:]
-  else:
-    first = _NUMBER.search(tail.lstrip().partition('\n')[0])
-    found = [first.group()] if first else []
-  return found[0] if found and len(found[0]) <= MAX_NUMBER else None
-
-
-def parse_number(text: str) -> Fraction | None:
-  """Exact value of a decimal or simple fraction a/b, with sign, thousands commas, $ and %.
-
-  `$` and `%` are units and dropped: 50% is 50. None for anything else, for more than MAX_DIGITS
-  digits, and for a denominator of zero.
-  """
-  if len(text) > MAX_NUMBER:
-    return None
-  text = text.strip()
-  digits = sum(character in '0123456789' for character in text)
-  if digits > MAX_DIGITS or not _NUMBER.fullmatch(text):
-    return None
-  above, _, below = re.sub(r'[$%,+]', '', text).partition('/')
-  sign = -1 if '-' in above else 1
-  denominator = Fraction(below or 1)
-  return sign * Fraction(above.replace('-', '')) / denominator if denominator else None
-
-
-# --- answers of any kind -----------------------------------------------------------------------
-
+_SOFT_MARK = re.compile(r'\bA:|\banswer is\b|\banswer\s?:', re.IGNORECASE)
 _BRACES = re.compile(r'\\[a-zA-Z]+|\\.|[{}]', re.DOTALL)
 _MATHS = re.compile(r'\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]')
 _SENTENCE_END = re.compile(r'[.!?](?=\s|$)')
-_PROSE = re.compile(r'(?<![\\{A-Za-z])[A-Za-z]{3,}(?![A-Za-z}])')
-_LEADING_CHOICE = re.compile(r'[\s*_:]*\(?([A-J])(?:\)|[.,;:*]|\s(?!\s*[=+*/^<>-])|$)')
-_FONT = re.compile(r'\\(?:text|mathrm|textbf)\s?\{([^{}]*)\}')
-_CHOICE = re.compile(r'\(([A-J])\)|\b(?i:option|choice)\s+\(?([A-J])\b')
+_PROSE = re.compile(r'(?<![\\{A-Za-z])(?!and\b)[A-Za-z]{3,}(?![A-Za-z}])')
+_MORE = re.compile(r'\s*(?:[,;/&|]|or\b|and\b)\s*(?:\$|\\\(|\\\[)')  # after a formula, another one
+_HEDGE = re.compile(r'\s*(?:[,;/&|]|and\b|(?:[A-Za-z]+\s+)?or\b)\W*[0-9]')  # after a number
+_FONT = re.compile(r'\\(?:text|mathrm|textbf|mathbf)\s?\{([^{}]*)\}')
+_BEFORE_OPTION = re.compile(r'[\s*_:]*(?:option|choice)?[\s*_:]*', re.IGNORECASE)
+_OPERATION = re.compile(r'\s*[=+*/^<>-](?!\*)')  # A = 5 is no choice
 
 
 def extract_boxed(text: str) -> str | None:
@@ -104,71 +58,127 @@ def extract_boxed(text: str) -> str | None:
   return found if found is None else found.strip()
 
 
-def extract(text: str) -> str | None:
+def _marked(text: str) -> str | None:
+  """The line that the last `####` opens, else the last softer mark; None if there is neither."""
+  head, mark, tail = text.rpartition('####')
+  if not mark:
+    marks = list(_SOFT_MARK.finditer(text))
+    if not marks:
+      return None
+    tail = text[marks[-1].end() :]
+  return tail.lstrip(' \t\r\n:*').partition('\n')[0]
+
+
+def extract(text: str, *, finished: bool = True) -> str | None:
   r"""The final answer of a response, as written; None if it has none.
 
   The first of these that the end of the text (MAX_TEXT characters) has:
 
     1. the last balanced \boxed{}
-    2. the line after the last `####`
-    3. what follows the last `answer is`, `answer:` or `A:` on its line: a formula between math
-       delimiters, a choice such as (B), a short expression up to the end of the sentence, else the
-       first number
-    4. the last number
-    5. the last choice: (B), option B
+    2. what the line says that the last `####` opens, else the last `answer is`, `answer:` or `A:`:
+       a formula between math delimiters, a choice such as (B), a short expression up to the end of
+       the sentence, else the first number, unless others are offered beside it
+    3. the last number
+    4. the only choice that is named: (B), option B
 
-  A mark that no answer follows means no answer. More than MAX_ANSWER characters are no answer.
+  A mark that no answer follows means no answer. More than MAX_ANSWER characters are no answer, nor
+  is a number of more than MAX_NUMBER. Of a response that was cut (not `finished`), an answer at the
+  very end might have gone on and is none.
   """
   text = text[-MAX_TEXT:]
   found = extract_boxed(text)
   if found is None:
-    tail = _after_mark(text)
-    if tail is None:
-      found = extract_final(text) or extract_choice(text)
-    elif '####' in text:
-      found = tail.strip().partition('\n')[0].strip()
+    line = _marked(text)
+    if line is None:
+      found = _last_number(text) or extract_choice(text)
     else:
-      found = _from_sentence(tail.lstrip().partition('\n')[0])
-  return found if found and len(found) <= MAX_ANSWER else None
+      found = _from_line(line)
+  if not found or len(found) > MAX_ANSWER:
+    return None
+  return found if finished or not text.rstrip(' *').endswith(found) else None
 
 
-def _from_sentence(line: str) -> str | None:
-  """The answer in what follows `answer is`."""
-  line = line.strip().strip('*').lstrip(':').strip()
-  maths = _MATHS.match(line)
-  if maths:
-    return next(group for group in maths.groups() if group).strip()
-  choice = _LEADING_CHOICE.match(line)
-  if choice:
-    return choice.group(1)
+def _last_number(text: str) -> str | None:
+  found = [match.group() for match in _NUMBER.finditer(text)][-1:]
+  return found[0] if found and len(found[0]) <= MAX_NUMBER else None
+
+
+def _from_line(line: str) -> str | None:
+  """The answer in what follows a mark."""
+  line = line.strip(' \t\r*')
   sentence = line[: end.start()] if (end := _SENTENCE_END.search(line)) else line
+  maths = _MATHS.match(line)
+  if maths and not _MORE.match(line, maths.end()):
+    return next(group for group in maths.groups() if group).strip()
+  choice = None if _OPERATION.match(line[1:]) else _only_letter(line, LETTERS)
+  if choice:
+    return choice
   if not _PROSE.search(sentence):
     return sentence.strip('* ')
   number = _NUMBER.search(line)
-  if number:
-    return number.group()
-  return sentence.strip('* ') if len(sentence.split()) < 4 else None
+  if number and not _HEDGE.match(line, number.end()):
+    return number.group() if len(number.group()) <= MAX_NUMBER else None
+  return sentence.strip('* ') if number or len(sentence.split()) < 4 else None
 
 
-def extract_choice(text: str) -> str | None:
-  """The letter A to J that a response to a multiple-choice question settles on; None if none.
+# --- one of several options --------------------------------------------------------------------
 
-  A box or `answer is` goes before the last `(B)` or `option B`.
-  """
+
+def stated(text: str) -> str | None:
+  """Where a response states its answer: its last box, else its marked line, without fonts."""
   text = text[-MAX_TEXT:]
   boxed = extract_boxed(text)
-  tail = re.sub(_FONT, r'\1', boxed) if boxed else _after_mark(text)
-  leading = _LEADING_CHOICE.match(tail) if tail else None
-  if leading:
-    return leading.group(1)
-  found = list(_CHOICE.finditer(tail if boxed and tail else text))
-  return next(group for group in found[-1].groups() if group) if found else None
+  line = _marked(text) if boxed is None else boxed
+  return None if line is None else re.sub(_FONT, r'\1', line)
 
 
-# --- numbers -----------------------------------------------------------------------------------
+def extract_choice(text: str, letters: str = LETTERS) -> str | None:
+  """The letter that a response to a multiple-choice question settles on; None if none.
+
+  It must come first in the last box, else on the marked line, and no other letter may be offered
+  there: hedging is no choice. A response without box and mark must be the letter itself, or name
+  no other one, as `(B)` or `option B`.
+  """
+  text = text[-MAX_TEXT:]
+  line = stated(text)
+  if line is not None:
+    return _only_letter(line, letters)
+  alone = re.fullmatch(rf'\(?([{letters}])\)?\.?', text.strip())
+  if alone:
+    return alone[1]
+  named = rf'\(([{letters}])\)|\b(?i:option|choice)\s+\(?([{letters}])\b'
+  found = {first or second for first, second in re.findall(named, text)}
+  return found.pop() if len(found) == 1 else None
 
 
-def equal(gold: str, answer: str) -> bool:
-  """Whether both are numbers, and the same one."""
-  value = parse_number(gold)
-  return value is not None and value == parse_number(answer)
+def _only_letter(line: str, letters: str) -> str | None:
+  """The letter that a line begins with; None if another one is offered after it."""
+  before = _BEFORE_OPTION.match(line)
+  first = re.compile(rf'\(?([{letters}])(?:(\))|(?=[.,;:*\s]|$))').match(
+    line, before.end() if before else 0
+  )
+  if first is None:
+    return None
+  if first[2]:  # after (B) or B) a capital A may be a word
+    rival = rf"\(?\b[{letters}]\)|(?:\bor|\band|[,/&])\s*[{letters}](?![\w'])"
+  else:
+    rival = rf"(?<![\w'])[{letters}](?![\w'])"
+  rivals = ''.join(re.findall(rival, line[first.end() :]))
+  return None if set(rivals) & set(letters) - {first[1]} else first[1]
+
+
+def extract_word(text: str, words: Sequence[str]) -> str | None:
+  """The one of `words` that a response settles on, in any case; None if none.
+
+  It must come first in the last box, else on the marked line, and none of the others may follow
+  there. A response without box and mark must be the word itself.
+  """
+  text = text[-MAX_TEXT:]
+  line = stated(text)
+  word = rf'\b(?:{"|".join(map(re.escape, words))})\b'
+  ends = r'\W*\Z' if line is None else ''
+  line = text if line is None else line
+  if not re.match(rf'[\W_]*{word}{ends}', line, re.IGNORECASE):
+    return None
+  named = {name.casefold() for name in re.findall(word, line, re.IGNORECASE)}
+  return next((each for each in words if named == {each.casefold()}), None)

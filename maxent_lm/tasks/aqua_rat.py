@@ -8,9 +8,8 @@ Worked example:
   reward         1 for a response that chooses A: '#### A', 'The answer is (A) 36.', 'A'
   cluster        the letter that is chosen: 'A'; None for '36', '#### A or B', 'A nice problem'
 
-A choice is the only capital letter of an option that stands alone on the line after the last
-`####`, else after the last `answer is` or `answer:`; a response without these marks must be the
-letter itself, in brackets or not. Two different letters there are no choice: hedging earns nothing.
+A choice is the letter that answers.extract_choice finds: first in the box or on the line that
+`####` or `answer is` opens; two different letters there are no choice: hedging earns nothing.
 
 Files are train.jsonl, dev.jsonl and test.jsonl of github.com/google-deepmind/AQuA. Known limits:
 a choice named by its value alone is not read; guessing is right on a fifth of the problems, for
@@ -18,32 +17,12 @@ reasons that need not be any; the rationales are people's and some are poor, but
 here.
 """
 
-import re
-
+from maxent_lm.tasks import answers
 from maxent_lm.tasks.base import Problem
 from maxent_lm.tasks.files import FileTask, question
 from maxent_lm.tasks.tfds import jsonl
 
 LETTERS = 'ABCDE'
-MAX_TEXT = 1 << 14  # characters at the end of a response that are searched
-HARD_MARK = '####'
-SOFT_MARK = re.compile(r'\banswer is\b|\banswer\s?:', re.IGNORECASE)
-LETTER = re.compile(rf"(?<![\w'])[{LETTERS}](?![\w'])")
-ALONE = re.compile(rf'\(?([{LETTERS}])\)?\.?')
-
-
-def choice(response: str) -> str | None:
-  """The letter that a response chooses, as described above."""
-  text = response[-MAX_TEXT:]
-  _, mark, tail = text.rpartition(HARD_MARK)
-  marks = [] if mark else list(SOFT_MARK.finditer(text))
-  if marks:
-    tail = text[marks[-1].end() :]
-  if not mark and not marks:
-    alone = ALONE.fullmatch(text.strip())
-    return alone[1] if alone else None
-  letters = set(LETTER.findall(tail.lstrip().partition('\n')[0]))
-  return letters.pop() if len(letters) == 1 else None
 
 
 class AquaRat(FileTask):
@@ -64,12 +43,12 @@ class AquaRat(FileTask):
       return None
     listed = ' '.join(f'{option[:2]} {option[2:].strip()}' for option in options)
     prompt = question(row['question'], f'Options: {listed}')
-    return Problem(name, prompt, gold, f'{row["rationale"].strip()}\n{HARD_MARK} {gold}')
+    return Problem(name, prompt, gold, f'{row["rationale"].strip()}\n#### {gold}')
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the response chooses the right letter; one that was cut might have gone on to hedge."""
-    return float(finished and choice(response) == problem.answer)
+    return float(finished and answers.extract_choice(response, LETTERS) == problem.answer)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The letter that is chosen."""
-    return choice(response)
+    return answers.extract_choice(response, LETTERS)

@@ -165,6 +165,22 @@ class Scheduled(abc.ABC):
     """Ascending numbers of the problems that step `step` draws from; never empty."""
 
 
+class Fingerprinted(abc.ABC):
+  """A task whose problems come from files."""
+
+  @abc.abstractmethod
+  def fingerprint(self) -> str:
+    """SHA-256 of what the files hold, in hexadecimal digits; '' if there are none after all."""
+
+
+def fingerprint(*tasks: Task) -> str:
+  """One fingerprint for the files of all of the tasks, in their order; '' if none has any."""
+  parts = [task.fingerprint() if isinstance(task, Fingerprinted) else '' for task in tasks]
+  if len(parts) == 1 or not any(parts):
+    return parts[0] if parts else ''
+  return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+
 def draw_indices(
   task: Task, batch: int, batch_size: int, seed: int, *, step: int | None = None
 ) -> np.ndarray:
@@ -177,6 +193,18 @@ def draw_indices(
     return batch_indices(batch, batch_size, len(task), seed)
   pool = task.pool(batch if step is None else step)
   return pool[batch_indices(batch, batch_size, len(pool), seed)]
+
+
+class Sandboxed(abc.ABC):
+  """A task that runs what a model writes."""
+
+  @abc.abstractmethod
+  def tier(self) -> str:
+    """The sandbox that it is run in, one of sandbox/jail.py; '' if nothing is run after all.
+
+    Raises:
+      SandboxUnavailable: none that is strong enough works on this machine.
+    """
 
 
 class Batched(abc.ABC):
@@ -221,7 +249,7 @@ def grade_parts(
   return graded
 
 
-class Subset(Scheduled, Batched):
+class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -247,6 +275,14 @@ class Subset(Scheduled, Batched):
     if not here.size:
       raise ValueError(f'no problem of step {step} is in the subset: widen it.')
     return here
+
+  def fingerprint(self) -> str:
+    """As the task's."""
+    return fingerprint(self._task)
+
+  def tier(self) -> str:
+    """As the task's."""
+    return self._task.tier() if isinstance(self._task, Sandboxed) else ''
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the task's."""

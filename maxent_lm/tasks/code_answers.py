@@ -16,7 +16,9 @@ import threading
 import tokenize
 from collections.abc import Sequence
 
+from maxent_lm.tasks.base import Sandboxed, Task
 from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxFault, Verdict, shared_sandbox
+from maxent_lm.tasks.sandbox.jail import TIERS
 
 MAX_CHARACTERS = 2**16
 BY_CHANCE = ('infra_error', 'timeout', 'oom')  # may be another on an idle machine
@@ -54,6 +56,16 @@ def same(code: str) -> str | None:
     if token.type not in SILENT
   ]
   return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def weakest_tier(*tasks: Task) -> str:
+  """The weakest sandbox that one of the tasks is run in; '' if none runs anything.
+
+  Raises:
+    SandboxUnavailable: none that is strong enough works on this machine.
+  """
+  tiers = {task.tier() for task in tasks if isinstance(task, Sandboxed)} - {''}
+  return max(tiers, key=TIERS.index, default='')
 
 
 class Grader:

@@ -18,10 +18,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import Batched, Problem, Scheduled, Task, grade_parts
+from maxent_lm.tasks.base import (
+  Batched,
+  Fingerprinted,
+  Problem,
+  Sandboxed,
+  Scheduled,
+  Task,
+  fingerprint,
+  grade_parts,
+)
+from maxent_lm.tasks.code_answers import weakest_tier
 
 
-class Curriculum(Scheduled, Batched):
+class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -56,6 +66,14 @@ class Curriculum(Scheduled, Batched):
     number = bisect.bisect_right(self._starts, step) - 1
     end = int(self._ends[number])
     return np.arange(0 if self._keep else end - len(self._stages[number]), end)
+
+  def fingerprint(self) -> str:
+    """Of the files of all stages."""
+    return fingerprint(*self._stages)
+
+  def tier(self) -> str:
+    """The weakest of its tasks'."""
+    return weakest_tier(*self._stages)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the problem's own stage's."""

@@ -15,9 +15,9 @@ functions, equations, inequalities, numbers with a base (52_8 is not 42), choice
 and plain (maths/notation.py), compared as maths/compare.py says. What is not understood equals
 only itself.
 
-Equality is that of values: 6 * 7 is 42. Whether an answer is worked out is for the task to say. It
-is reflexive and symmetric. It is not transitive (x = 5 and y = 5 are both 5), so that classes are
-those of its closure, which do not depend on the order of the answers.
+Equality is that of values: 6 * 7 is 42. Whether an answer is worked out is for the task to ask
+(`value`). It is reflexive and symmetric. It is not transitive (x = 5 and y = 5 are both 5), so that
+classes are those of its closure, which do not depend on the order of the answers.
 
 As a program, `python -m maxent_lm.tasks.equivalence` reads JSON lines {"gold": ..., "answer": ...,
 "extract": false} from standard input; with "extract": true the answer is a whole response. For each
@@ -29,15 +29,17 @@ import functools
 import json
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, TextIO
 
 from maxent_lm.tasks import answers, clusters
 from maxent_lm.tasks.maths import algebra, forms
+from maxent_lm.tasks.maths.algebra import Form
 from maxent_lm.tasks.maths.compare import Status, compare
 from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
 from maxent_lm.tasks.maths.notation import parse
 
-__all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status']
+__all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status', 'unit', 'value']
 
 MAX_TEXT = 4096  # characters of an answer before anything is done with it
 
@@ -95,20 +97,61 @@ def label(answer: str) -> str:
   """
   answer = answer.strip()
   node = parse(answer) if len(answer) <= MAX_TEXT else None
-  return answer if node is None else _write(node, answer)
+  return ' '.join(answer.split()) if node is None else _write(node, answer)
+
+
+def value(answer: str) -> Fraction | None:
+  """The rational number that an answer writes out, its name or unit left out; None if it does not.
+
+  Written out are decimals, fractions, mixed numbers, and such times a power of ten; 6 * 7 is not.
+  """
+  node = parse(answer.strip()) if len(answer) <= MAX_TEXT else None
+  node = None if node is None else _bare(node)
+  form = _form(node) if node is not None and _written_out(node) else None
+  return None if form is None else algebra.rational(form)
+
+
+def unit(answer: str) -> str:
+  """The unit that an answer has, in one spelling ('minute' for min and minutes); '' without."""
+  node = parse(answer.strip()) if len(answer) <= MAX_TEXT else None
+  while node is not None and node[0] == 'named':
+    node = node[2]
+  return node[1] if node is not None and node[0] == 'unit' else ''
+
+
+def _bare(node: Node) -> Node:
+  while node[0] in ('named', 'unit'):
+    node = node[2]
+  return node
+
+
+def _written_out(node: Node) -> bool:
+  if node[0] == 'div':
+    return node[1][0] == node[2][0] == 'num'
+  if node[0] == 'pow':
+    return node[1] == ('num', Fraction(10)) and node[2][0] == 'num'
+  if node[0] == 'mul':  # a sign before a fraction, or a power of ten after a decimal
+    sign = len(node[1]) == 2 and node[1][0] == ('num', Fraction(-1))
+    power = len(node[1]) == 2 and node[1][0][0] == 'num' and node[1][1][0] == 'pow'
+    return (sign or power) and _written_out(node[1][1])
+  return node[0] == 'num'
+
+
+def _form(node: Node) -> Form | None:
+  """The exact form of a scalar; None for a structure and for what has none."""
+  node = _bare(node)
+  try:
+    return None if node[0] in STRUCTURES else forms.form(algebra.Algebra(), node)
+  except (algebra.TooLarge, ZeroDivisionError):
+    return None
 
 
 def _write(node: Node, text: str) -> str:
-  if node[0] in ('named', 'unit'):
-    return _write(node[2], text)
-  if node[0] in STRUCTURES:
+  form = _form(node)
+  if form is None:
     return ' '.join(text.split())
-  try:
-    form = forms.form(algebra.Algebra(), node)
-  except (algebra.TooLarge, ZeroDivisionError):
-    return ' '.join(text.split())
-  value = algebra.rational(form)
-  return str(value) if value is not None else algebra.write(form)
+  number = algebra.rational(form)
+  return str(number) if number is not None else algebra.write(form)
 
 
 # --- the program -------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Worked example, a task of its own:
 
-  class Sums(NumberTask):
+  class Sums(AnswerTask):
     NAME, FIELDS, FILES = 'sums', {'text': 'text', 'sum': 'text'}, {'test': 'test'}
 
     def read(self, name, row):
@@ -16,18 +16,19 @@ asked that no response could solve.
 import abc
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from maxent_lm.tasks import answers
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks import answers, equivalence
+from maxent_lm.tasks.base import Fingerprinted, Problem
 from maxent_lm.tasks.tfds import jsonl
 
 LISTED = 10  # excluded rows that the warning names
 
 
-class FileTask(abc.ABC):
+class FileTask(Fingerprinted):
   """The problems of `<data_dir>/<file of the split>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones. `cache_dir` is where the prepared data goes ('': see
@@ -38,12 +39,13 @@ class FileTask(abc.ABC):
 
   Raises:
     FileNotFoundError: the folder or the file is missing.
-    ValueError: an unknown split, an empty file, a bad line, no row with a gold answer.
+    ValueError: an unknown split, an empty file, a bad line, no row that is asked for or none with
+      a gold answer.
   """
 
   NAME: ClassVar[str]  # begins the ids
   FIELDS: Mapping[str, str]  # of a row, see tfds/jsonl.py
-  FILES: ClassVar[Mapping[str, str]] = {'train': 'train', 'test': 'test'}  # split -> file
+  FILES: Mapping[str, str] = MappingProxyType({'train': 'train', 'test': 'test'})  # split -> file
 
   def __init__(
     self, *, data_dir: str, split: str, cache_dir: str = '', max_problems: int | None = None
@@ -52,14 +54,17 @@ class FileTask(abc.ABC):
       known = ' or '.join(f"'{name}'" for name in self.FILES)
       raise ValueError(f"{self.NAME} has no split '{split}': choose {known}.")
     path = jsonl.find_file(data_dir, self.FILES[split])
+    self._fingerprint = jsonl.fingerprint(path)
     rows = jsonl.open_rows(path, self.FIELDS, cache_dir=cache_dir)
     self._problems: list[Problem] = []
     excluded = []
     for index in range(len(rows)):
       if len(self._problems) == (max_problems or len(rows)):
         break
+      if not self.wanted(row := rows[index]):
+        continue
       name = f'{self.NAME}/{split}/{index}'
-      problem = self.read(name, rows[index])
+      problem = self.read(name, row)
       if problem is None:
         excluded.append(name)
       else:
@@ -68,6 +73,8 @@ class FileTask(abc.ABC):
     self._tell(path)
 
   def _tell(self, path: str) -> None:
+    if not self._problems and not self.excluded:
+      raise ValueError(f"no row of '{path}' is asked for: widen the limits of {self.NAME}.")
     if not self._problems:
       raise ValueError(f"no row of '{path}' has a gold answer that can be read: correct the file.")
     if self.excluded:
@@ -76,6 +83,10 @@ class FileTask(abc.ABC):
         "%d rows of '%s' are left out, their gold answers cannot be read: %s",
         len(self.excluded), path, named,
       )  # fmt: skip
+
+  def wanted(self, row: jsonl.Row) -> bool:
+    """Whether the row is one of those that are asked for."""
+    return True
 
   @abc.abstractmethod
   def read(self, name: str, row: jsonl.Row) -> Problem | None:
@@ -88,6 +99,10 @@ class FileTask(abc.ABC):
   @abc.abstractmethod
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer is right, else 0."""
+
+  def fingerprint(self) -> str:
+    """Of the file as it was when the task was made."""
+    return self._fingerprint
 
   def __len__(self) -> int:
     """Number of problems."""
@@ -108,31 +123,36 @@ class FileTask(abc.ABC):
     return f' {problem.data}'
 
 
-class NumberTask(FileTask):
-  """Answers are numbers, read from a response by answers.py.
+class AnswerTask(FileTask):
+  """Final answers are found by answers.py and compared by equivalence.py.
 
-  A cut response is graded like any other, but a number right at the cut may have gone on: it counts
-  for nothing.
+  Where the gold answer is a number, the final one has to be a number, too: an expression that has
+  the right value, such as 6 * 7 or the question itself, is not worked out. A cut response is graded
+  like any other, but for an answer right at the cut.
   """
 
-  def agree(self, gold: str, final: str) -> bool:
+  def agree(self, problem: Problem, final: str) -> bool:
     """Whether a final answer is right."""
-    return answers.equal(gold, final)
+    return same(problem.answer, final)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the final answer of the response is the gold answer, else 0."""
-    final = answers.extract_final(response)
-    if final is None or (not finished and response.endswith(final)):
-      return 0.0
-    return float(self.agree(problem.answer, final))
+    final = answers.extract(response, finished=finished)
+    return float(final is not None and self.agree(problem, final))
 
   def cluster(self, problem: Problem, response: str) -> str | None:
-    """The final answer in lowest terms; what is right has the class of the gold answer."""
-    final = answers.extract_final(response)
-    if final is not None and self.agree(problem.answer, final):
-      final = problem.answer
-    value = answers.parse_number(final or '')
-    return None if value is None else str(value)
+    """A name for what the final answer says; what is right has the class of the gold answer."""
+    final = answers.extract(response)
+    if final is None:
+      return None
+    return equivalence.label(problem.answer if self.agree(problem, final) else final)
+
+
+def same(gold: str, final: str) -> bool:
+  """Whether two answers are equal, and both are written out if the gold one is a number."""
+  if equivalence.value(gold) is not None and equivalence.value(final) is None:
+    return False
+  return equivalence.equal(gold, final)
 
 
 def plain(number: float) -> str:

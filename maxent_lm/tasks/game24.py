@@ -26,7 +26,7 @@ from fractions import Fraction
 import numpy as np
 
 from maxent_lm.tasks import expressions
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Fingerprinted, Problem
 from maxent_lm.tasks.expressions import Form
 from maxent_lm.tasks.tfds import jsonl
 
@@ -83,7 +83,7 @@ def _combined(
   return found
 
 
-class Game24:
+class Game24(Fingerprinted):
   """The puzzles of `<data_dir>/puzzles.jsonl[.gz]`, in file order.
 
   Raises:
@@ -95,10 +95,15 @@ class Game24:
     if split not in ('train', 'test'):
       raise ValueError(f"Game of 24 has no split '{split}': choose 'train' or 'test'.")
     path = jsonl.find_file(data_dir, 'puzzles')
+    self._fingerprint = jsonl.fingerprint(path)
     rows = [_numbers(row, number, path) for number, row in jsonl.read_objects(path)]
     self._rows = [(i, row) for i, row in enumerate(rows) if (i in TEST) == (split == 'test')]
     if not self._rows:
       raise ValueError(f"'{path}' has no puzzles of the split '{split}': get the file again.")
+
+  def fingerprint(self) -> str:
+    """Of the file as it was when the task was made."""
+    return self._fingerprint
 
   def __len__(self) -> int:
     """Number of problems."""

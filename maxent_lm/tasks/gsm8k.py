@@ -16,15 +16,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from maxent_lm.tasks import answers
+from maxent_lm.tasks import answers, equivalence
 from maxent_lm.tasks.base import Problem
-from maxent_lm.tasks.files import NumberTask, question
+from maxent_lm.tasks.files import AnswerTask, question
 from maxent_lm.tasks.tfds import jsonl
 
 CALCULATOR = re.compile(r'<<[^<>]*>>')
 
 
-class GSM8K(NumberTask):
+class GSM8K(AnswerTask):
   """The problems of `<data_dir>/<split>.jsonl[.gz]`; arguments as `FileTask`."""
 
   NAME = 'gsm8k'
@@ -32,8 +32,8 @@ class GSM8K(NumberTask):
 
   def read(self, name: str, row: jsonl.Row) -> Problem | None:
     """Its data is the gold solution without calculator marks."""
-    gold = answers.extract_final(row['answer'])
-    if gold is None or answers.parse_number(gold) is None:
+    gold = answers.extract(row['answer'])
+    if gold is None or equivalence.value(gold) is None:
       return None
     text = CALCULATOR.sub('', row['answer']).strip()
     return Problem(name, question(row['question']), gold, text)

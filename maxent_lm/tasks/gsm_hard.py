@@ -22,15 +22,15 @@ the answer.
 
 from fractions import Fraction
 
-from maxent_lm.tasks import answers
+from maxent_lm.tasks import equivalence
 from maxent_lm.tasks.base import Problem
-from maxent_lm.tasks.files import NumberTask, plain, question
+from maxent_lm.tasks.files import AnswerTask, plain, question
 from maxent_lm.tasks.tfds import jsonl
 
 TOLERANCE = Fraction(1, 1000)  # absolute and relative
 
 
-class GSMHard(NumberTask):
+class GSMHard(AnswerTask):
   """The problems of `<data_dir>/test.jsonl[.gz]`; arguments as `FileTask`."""
 
   NAME = 'gsm_hard'
@@ -39,13 +39,13 @@ class GSMHard(NumberTask):
   def read(self, name: str, row: jsonl.Row) -> Problem | None:
     """Its data is the answer behind its mark."""
     gold = plain(row['target'])
-    if answers.parse_number(gold) is None:
+    if equivalence.value(gold) is None:
       return None
     return Problem(name, question(row['input']), gold, f'#### {gold}')
 
-  def agree(self, gold: str, final: str) -> bool:
+  def agree(self, problem: Problem, final: str) -> bool:
     """Equal if the gold answer is whole, else close."""
-    wanted, got = answers.parse_number(gold), answers.parse_number(final)
+    wanted, got = equivalence.value(problem.answer), equivalence.value(final)
     if wanted is None or got is None:
       return False
     whole = wanted.denominator == 1

@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Batched, Problem
-from maxent_lm.tasks.sandbox import Program
+from maxent_lm.tasks.base import Batched, Fingerprinted, Problem, Sandboxed
+from maxent_lm.tasks.sandbox import Program, shared_sandbox
 from maxent_lm.tasks.tfds import jsonl
 
 FIELDS = dict.fromkeys(('task_id', 'prompt', 'entry_point', 'canonical_solution', 'test'), 'text')
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
   tests: str
 
 
-class HumanEval(Batched):
+class HumanEval(Batched, Fingerprinted, Sandboxed):
   """The problems of `<data_dir>/test.jsonl[.gz]`, in file order; there is no other split.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -66,10 +66,15 @@ class HumanEval(Batched):
     if split != 'test':
       raise ValueError(f"HumanEval has no split '{split}': choose 'test'.")
     path = jsonl.find_file(data_dir, split)
+    self._fingerprint = jsonl.fingerprint(path)
     self._rows = jsonl.open_rows(path, FIELDS, cache_dir=cache_dir)
     self._length = min(len(self._rows), max_problems or len(self._rows))
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
     self._minimum_tier = minimum_tier
+
+  def fingerprint(self) -> str:
+    """Of the file as it was when the task was made."""
+    return self._fingerprint
 
   def __len__(self) -> int:
     """Number of problems."""
@@ -109,6 +114,10 @@ class HumanEval(Batched):
     del finished
     programs = list(map(self.program, problems, responses))
     return code_answers.rewards(programs, self._minimum_tier)
+
+  def tier(self) -> str:
+    """The sandbox of this process."""
+    return shared_sandbox(self._minimum_tier).tier
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The tokens of the program."""

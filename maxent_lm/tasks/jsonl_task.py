@@ -1,4 +1,4 @@
-"""Any JSON-lines file of prompts and answers as a task.
+r"""Any JSON-lines file of prompts and answers as a task.
 
 Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.jsonl:
 
@@ -6,48 +6,69 @@ Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.j
   demonstration  '4'           as it is in the file
   verify=exact   '4' and ' 4 ' get reward 1, anything else 0; the class is the text, stripped
   verify=number  'so 4', '#### 4.0' get reward 1: final answers are compared (answers.py)
-  verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (aqua_rat.py)
+  verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (answers.py)
+  verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence.py)
 
-For 'number' the answer may be a whole solution that ends in its number, as in GSM8K. Rows with
-answers that cannot be read by the rule are left out and listed (files.py). For rows with
-completions and rewards, see config.offline. Known limit: one correct answer a prompt.
+For 'number' and 'maths' the answer of a row may be a whole solution that ends in it, as in GSM8K
+and MATH; one for 'maths' that is the answer alone is demonstrated in a box. Rows with answers that
+cannot be read by the rule are left out and listed (files.py). For rows with completions and
+rewards, see config.offline. Known limit: one correct answer a prompt.
 """
 
+import operator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from maxent_lm.tasks import answers, aqua_rat
+from maxent_lm.tasks import answers, equivalence
 from maxent_lm.tasks.base import Problem
-from maxent_lm.tasks.files import FileTask
+from maxent_lm.tasks.files import FileTask, same
 from maxent_lm.tasks.tfds import jsonl
 
 
 class Read(Protocol):
-  """The class of the final answer of a text, None without; `finished` says it was not cut."""
+  """The final answer of a text, None without; `finished` says it was not cut."""
 
-  def __call__(self, text: str, finished: bool = True) -> str | None:
+  def __call__(self, text: str, *, finished: bool = True) -> str | None:
     """See above."""
     ...
 
 
-def _exact(text: str, finished: bool = True) -> str | None:
+class Rule(NamedTuple):
+  """How responses are read, and the answer of a row; what is the same as what; names of classes."""
+
+  read: Read
+  gold: Callable[[str], str | None]
+  same: Callable[[str, str], bool] = operator.eq
+  name: Callable[[str], str] = str
+
+
+def _exact(text: str, *, finished: bool = True) -> str | None:
   return (text.strip() or None) if finished else None
 
 
-def _number(text: str, finished: bool = True) -> str | None:
-  final = answers.extract_final(text)
-  if final is None or (not finished and text.endswith(final)):
-    return None
-  value = answers.parse_number(final)
+def _number(text: str, *, finished: bool = True) -> str | None:
+  value = equivalence.value(answers.extract(text, finished=finished) or '')
   return None if value is None else str(value)
 
 
-def _choice(text: str, finished: bool = True) -> str | None:
-  return aqua_rat.choice(text) if finished else None
+def _choice(text: str, *, finished: bool = True) -> str | None:
+  return answers.extract_choice(text) if finished else None
 
 
-VERIFY: dict[str, Read] = {'exact': _exact, 'number': _number, 'choice': _choice}
+def _maths_gold(text: str) -> str | None:
+  """What the text states, else the text itself; None if it is not understood."""
+  gold = text.strip() if answers.stated(text) is None else answers.extract(text)
+  return gold if gold and equivalence.readable(gold) else None
+
+
+VERIFY = {
+  'exact': Rule(_exact, _exact),
+  'number': Rule(_number, _number),
+  'choice': Rule(_choice, _choice),
+  'maths': Rule(answers.extract, _maths_gold, same, equivalence.label),
+}
 
 
 class Names(NamedTuple):
@@ -82,23 +103,33 @@ class Jsonl(FileTask):
   ) -> None:
     if verify not in VERIFY:
       raise ValueError(f'Jsonl: verify={verify!r} must be one of {", ".join(VERIFY)}.')
-    self._read, self._names = VERIFY[verify], Names(prompt, answer)
+    self._rule, self._names = VERIFY[verify], Names(prompt, answer)
     self.FIELDS = {prompt: 'text', answer: 'text'}
     super().__init__(data_dir=data_dir, split=split, cache_dir=cache_dir, max_problems=max_problems)
 
   def read(self, name: str, row: jsonl.Row) -> Problem | None:
-    """Its answer is what the rule reads from the row's answer, its data that answer itself."""
+    """Its answer is what the rule reads from the row's answer, its data a text that has it."""
     text = row[self._names.answer]
-    gold = self._read(text)
-    return None if gold is None else Problem(name, row[self._names.prompt], gold, text)
+    gold = self._rule.gold(text)
+    if gold is None:
+      return None
+    shown = text if self._says(gold, text) else f'\\boxed{{{gold}}}'
+    return Problem(name, row[self._names.prompt], gold, shown)
+
+  def _says(self, gold: str, text: str, *, finished: bool = True) -> bool:
+    said = self._rule.read(text, finished=finished)
+    return said is not None and self._rule.same(gold, said)
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the rule reads the answer from the response, else 0."""
-    return float(self._read(response, finished) == problem.answer)
+    return float(self._says(problem.answer, response, finished=finished))
 
   def cluster(self, problem: Problem, response: str) -> str | None:
-    """What the rule reads."""
-    return self._read(response)
+    """A name for what the rule reads; what is right has the class of the gold answer."""
+    said = self._rule.read(response)
+    if said is None:
+      return None
+    return self._rule.name(problem.answer if self._says(problem.answer, response) else said)
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
     """The answer of the file."""

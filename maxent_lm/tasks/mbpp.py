@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Batched, Problem
-from maxent_lm.tasks.sandbox import Program
+from maxent_lm.tasks.base import Batched, Fingerprinted, Problem, Sandboxed
+from maxent_lm.tasks.sandbox import Program, shared_sandbox
 from maxent_lm.tasks.tfds import jsonl
 
 COMMON = {'code': 'text', 'task_id': 'integer', 'test_list': 'texts', 'split': 'text'}
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
   names: tuple[str, ...]
 
 
-class MBPP(Batched):
+class MBPP(Batched, Fingerprinted, Sandboxed):
   """The problems of one split of `<data_dir>/<variant>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -84,6 +84,7 @@ class MBPP(Batched):
         f'and {", ".join(FIELDS)}.'
       )
     path = jsonl.find_file(data_dir, variant)
+    self._fingerprint = jsonl.fingerprint(path)
     self._rows = jsonl.open_rows(path, FIELDS[variant], cache_dir=cache_dir)
     mine = [i for i in range(len(self._rows)) if self._wanted(self._rows[i], split)]
     self._indices = mine[:max_problems]
@@ -93,6 +94,10 @@ class MBPP(Batched):
 
   def _wanted(self, row: dict[str, Any], split: str) -> bool:
     return row['split'] == split and row['task_id'] not in EXCLUDED
+
+  def fingerprint(self) -> str:
+    """Of the file as it was when the task was made."""
+    return self._fingerprint
 
   def __len__(self) -> int:
     """Number of problems."""
@@ -131,6 +136,10 @@ class MBPP(Batched):
     del finished
     programs = list(map(self.program, problems, responses))
     return code_answers.rewards(programs, self._minimum_tier)
+
+  def tier(self) -> str:
+    """The sandbox of this process."""
+    return shared_sandbox(self._minimum_tier).tier
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The tokens of the program."""

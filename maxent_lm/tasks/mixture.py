@@ -20,7 +20,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import Batched, Problem, Scheduled, Task, grade_parts
+from maxent_lm.tasks.base import (
+  Batched,
+  Fingerprinted,
+  Problem,
+  Sandboxed,
+  Scheduled,
+  Task,
+  fingerprint,
+  grade_parts,
+)
+from maxent_lm.tasks.code_answers import weakest_tier
 
 
 def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +47,7 @@ def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.nda
   return owner[order], (turn % np.asarray(lengths)[owner])[order]
 
 
-class Mixture(Batched):
+class Mixture(Batched, Fingerprinted, Sandboxed):
   """The problems of all `parts`; `weights` are their shares (empty: equal ones), in their order.
 
   Raises:
@@ -70,6 +80,14 @@ class Mixture(Batched):
     name = self._names[self._owner[index]]
     problem = self._parts[name][int(self._turn[index])]
     return problem._replace(id=f'{name}/{problem.id}', data=(name, problem))
+
+  def fingerprint(self) -> str:
+    """Of the files of all parts."""
+    return fingerprint(*self._parts.values())
+
+  def tier(self) -> str:
+    """The weakest of its tasks'."""
+    return weakest_tier(*self._parts.values())
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """As the problem's own task's."""

@@ -14,9 +14,9 @@ Known limits: the data set has no worked solutions, a demonstration is its equat
 chal-680 is 1 and the value of its equation 5, which is right: there a demonstration is the answer.
 """
 
-from maxent_lm.tasks import answers, expressions
+from maxent_lm.tasks import equivalence, expressions
 from maxent_lm.tasks.base import Problem
-from maxent_lm.tasks.files import NumberTask, plain, question
+from maxent_lm.tasks.files import AnswerTask, plain, question
 from maxent_lm.tasks.tfds import jsonl
 
 
@@ -27,12 +27,12 @@ def solution(equation: str, gold: str) -> str:
     terms = terms[1:-1]
   value = expressions.evaluate(''.join(terms))
   final = f'#### {gold}'
-  if value is None or value != answers.parse_number(gold):
+  if value is None or value != equivalence.value(gold):
     return final
   return f'{" ".join(terms)} = {gold}\n{final}'.replace('( ', '(').replace(' )', ')')
 
 
-class SVAMP(NumberTask):
+class SVAMP(AnswerTask):
   """The problems of `<data_dir>/test.jsonl[.gz]`; arguments as `FileTask`."""
 
   NAME = 'svamp'
@@ -41,7 +41,7 @@ class SVAMP(NumberTask):
   def read(self, name: str, row: jsonl.Row) -> Problem | None:
     """Its data is the solution."""
     gold = plain(row['Answer'])
-    if answers.parse_number(gold) is None:
+    if equivalence.value(gold) is None:
       return None
     body = row['Body'].strip()
     pause = '' if body.endswith(('.', '!', '?', ',')) else ','

@@ -97,6 +97,12 @@ class Checkpointer:
     args = ocp.args.Composite(params=ocp.args.StandardRestore(like))
     return self._manager.restore(self._step(step), args=args)['params']
 
+  def restore_knobs(self, step: int | None = None) -> tuple[float, float]:
+    """alpha and beta as they were after `step` updates, whoever steers them."""
+    args = ocp.args.Composite(temperature=ocp.args.StandardRestore())
+    stored = self._manager.restore(self._step(step), args=args)['temperature']
+    return float(stored['alpha']['value']), float(stored['beta']['value'])
+
   def wait(self) -> None:
     """Blocks until everything saved so far is on disk; raises what went wrong in the background."""
     self._manager.wait_until_finished()

@@ -319,7 +319,7 @@ def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, flo
     'reward': float(graded.rewards[known].sum(dtype=np.float64) / rows),
     'success': float(correct.sum() / rows),
     'solved': float(correct.reshape(-1, group_size).any(axis=1).mean()),
-    'distinct': float(np.mean([len(set(names[right])) for right, names in groups])),
+    'distinct': float(np.mean([len(set(names[right]) - {''}) for right, names in groups])),
     'finished': float(graded.finished.mean()),
     'length': float(np.mean(rollout.length)),
     'faults': float(1 - known.mean()),

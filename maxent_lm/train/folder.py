@@ -4,6 +4,8 @@ config.json      the resolved config          start/      the policy before the 
 versions.json    packages, device, commit     model/      the policy after the last step
 metrics.jsonl    one line a step              checkpoints/
 samples.jsonl    responses to read            tensorboard/
+data.json        SHA-256 of the files that the problems come from, where there are any
+sandbox.json     the sandbox that programs were run in first, where any are
 """
 
 import json
@@ -18,6 +20,8 @@ from typing import Any
 
 import jax
 
+from maxent_lm.tasks.sandbox.jail import TIERS
+
 FREE = (
   *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
   *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
@@ -26,9 +30,15 @@ FREE = (
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
 
-def record(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  """Writes `config.json` and `versions.json`."""
+def record(
+  workdir: pathlib.Path, config: dict[str, Any], fingerprint: str = '', tier: str = ''
+) -> None:
+  """Writes what the module's docstring lists; no file for data or a sandbox that there is not."""
   workdir.mkdir(parents=True, exist_ok=True)
+  if tier and not (workdir / 'sandbox.json').exists():
+    write_json(workdir / 'sandbox.json', {'tier': tier})
+  if fingerprint:
+    write_json(workdir / 'data.json', {'sha256': fingerprint})
   write_json(workdir / 'config.json', config)
   write_json(workdir / 'versions.json', versions())
 
@@ -53,6 +63,40 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   if different:
     raise ValueError(
       f'{workdir} was started with another config: {"; ".join(different)}; choose another --workdir'
+    )
+
+
+def check_data(workdir: pathlib.Path, fingerprint: str) -> None:
+  """Refuses to go on with other data files than the run was started with.
+
+  A folder that does not say what its data was is believed.
+
+  Raises:
+    ValueError: the files have changed.
+  """
+  path = workdir / 'data.json'
+  known = json.loads(path.read_text())['sha256'] if path.exists() else fingerprint
+  if known != fingerprint:
+    raise ValueError(
+      f'{workdir} was started with other data: the SHA-256 of its files was {known[:12]}... and is '
+      f'{fingerprint[:12]}...; restore the files or choose another --workdir'
+    )
+
+
+def check_sandbox(workdir: pathlib.Path, tier: str) -> None:
+  """Refuses to go on in a weaker sandbox than the run was started in.
+
+  Raises:
+    ValueError: it is weaker.
+  """
+  path = workdir / 'sandbox.json'
+  if not tier or not path.exists():
+    return
+  first = json.loads(path.read_text())['tier']
+  if TIERS.index(tier) > TIERS.index(first):
+    raise ValueError(
+      f"{workdir} was started with the sandbox '{first}' and this machine gives only '{tier}'; go "
+      'on where the first one works or choose another --workdir'
     )
 
 

@@ -3,7 +3,10 @@
 MARK is a file that their code would make.
 """
 
-MARK = '/tmp/maxent_lm_code_was_run'
+import os
+import tempfile
+
+MARK = os.path.join(tempfile.gettempdir(), 'maxent_lm_code_was_run')
 
 
 def nest(opening: str, inner: str, closing: str, times: int) -> str:
@@ -50,16 +53,16 @@ HOSTILE = {
     r'\sqrt{' + str((10**40 + 121) * (10**41 + 109)) + '}',
   ],
   'nesting': [
-    nest('(', '42', ')', 200),
-    nest('(', '42', ')', 100_000),
-    nest('{', '42', '}', 10_000),
+    nest('(', '41', ')', 200),
+    nest('(', '41', ')', 100_000),
+    nest('{', '41', '}', 10_000),
     nest(r'\sqrt{', '42', '}', 60),
-    nest(r'\frac{1}{', '42', '}', 50),
+    nest(r'\frac{1}{', '42', '}', 51),
     nest('|', 'x', '|', 100),
     nest(r'\left\{', '42', r'\right\}', 30),
     nest('[', '1,2', ']', 100),
     nest(r'\sin ', 'x', '', 100),
-    nest(r'\boxed{', '42', '}', 1000),
+    nest(r'\boxed{', '41', '}', 1000),
     '-' * 500 + '1',
     '+-' * 200 + '1',
     '(' * 10**6,

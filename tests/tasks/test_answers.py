@@ -1,4 +1,4 @@
-"""Final answers: equality is equality of exact numbers, and the graders' own labels are met.
+"""Final answers: found where a response states one, and the graders' own labels are met.
 
 gsm8k_model_solutions.jsonl holds the ends of 24 rows of `example_model_solutions.jsonl` from
 github.com/openai/grade-school-math (MIT), chosen to show every form of answer that occurs there.
@@ -18,24 +18,22 @@ from hypothesis import strategies as st
 
 from maxent_lm.tasks.answers import (
   MAX_ANSWER,
-  MAX_DIGITS,
-  MAX_NUMBER,
   MAX_TEXT,
-  equal,
   extract,
   extract_boxed,
   extract_choice,
-  extract_final,
-  parse_number,
+  extract_word,
 )
+from maxent_lm.tasks.equivalence import value
+from maxent_lm.tasks.files import same
 
 EXCERPT = pathlib.Path(__file__).parent / 'gsm8k_model_solutions.jsonl'
 
 
 def agrees(row):
-  gold, answer = extract_final(row['ground_truth']), extract_final(row['solution'])
+  gold, answer = extract(row['ground_truth']), extract(row['solution'])
   assert gold is not None
-  return (answer is not None and equal(gold, answer)) == row['is_correct']
+  return (answer is not None and same(gold, answer)) == row['is_correct']
 
 
 def test_agrees_with_the_labels_of_an_excerpt():
@@ -59,13 +57,11 @@ def test_agrees_with_all_5276_labels():
     ('####\n5', '5'),
     ('2+2\n#### $1,234.50 in total, not 7', '$1,234.50'),
     ('#### none, as I said: A: 7', '7'),
-    ('A: 7\n#### none', None),
     ('3 apples. A: 12\nand 9 more', '12'),
     ('The answer is 12.', '12'),
     ('the ANSWER IS -3 degrees', '-3'),
     ('Answer: 40%', '40%'),
     ('A: six of the 7', '7'),
-    ('A: six\n7', None),
     ('16-7 = 9, so 9*2=18.', '18'),
     ('from 10-3', '3'),
     ('f(x)-3', '3'),
@@ -82,12 +78,33 @@ def test_agrees_with_all_5276_labels():
     ('', None),
   ],
 )
-def test_extract_final(text, final):
-  assert extract_final(text) == final
+def test_numbers_are_found(text, final):
+  assert extract(text) == final
+
+
+@pytest.mark.parametrize('text', ['A: 7\n#### none', 'A: six\n7', '####\nnone\n7'])
+def test_a_mark_without_a_number_hides_the_others(text):
+  assert value(extract(text)) is None
 
 
 @pytest.mark.parametrize(
-  'text,value',
+  'text',
+  [
+    'The answer is 3 and 5.',
+    'The answer is either 3 or 5.',
+    'The answer is 3 apples or 5 apples.',
+    'The answer is 3, 5, one of these.',
+    'The answer is $3$ or $5$.',
+    '#### 3 or 5',
+    'A: 3/ 5, I guess',
+  ],
+)
+def test_hedges_are_no_number(text):
+  assert not same('3', extract(text)) and not same('5', extract(text))
+
+
+@pytest.mark.parametrize(
+  'text,number',
   [
     ('18', 18),
     (' 18\n', 18),
@@ -100,33 +117,38 @@ def test_extract_final(text, final):
     ('50%', 50),
     ('.5', Fraction(1, 2)),
     ('-3/6', Fraction(-1, 2)),
+    (r'-\frac{3}{6}', Fraction(-1, 2)),
+    ('12 1/2', Fraction(25, 2)),
     ('007', 7),
+    ('1e3', 1000),
+    (r'2.5 \times 10^{3}', 2500),
+    ('10^6', 10**6),
+    ('x = 18 eggs', 18),
     ('1/0', None),
-    ('--5', None),
     ('5-3', None),
-    ('5.', None),
+    ('6 * 7', None),
+    ('3!', None),
+    ('2^3', None),
+    (r'\sqrt{4}', None),
+    ('1/2/3', None),
+    (r'3 \cdot 10^{1+1}', None),
+    ('(1, 2)', None),
+    ('x', None),
     ('1,23', None),
     ('1 000', None),
-    ('1e3', None),
-    ('1/2/3', None),
-    ('1/-2', None),
     ('٣', None),
     ('７', None),
-    ('½', None),
     ('nan', None),
     ('inf', None),
     ('0x10', None),
     ('', None),
     ('%', None),
     ('9**9', None),
-    ('7' + ' ' * 80 + 'no', None),
-    (' ' * 100 + '7', None),
-    ('1' * MAX_DIGITS, int('1' * MAX_DIGITS)),
-    ('1' * (MAX_DIGITS + 1), None),
+    ('1' * 10**6, None),
   ],
 )
-def test_parse_number(text, value):
-  assert parse_number(text) == value
+def test_numbers_that_are_written_out(text, number):
+  assert value(text) == number
 
 
 DECIMALS = st.decimals(
@@ -136,43 +158,31 @@ DECIMALS = st.decimals(
 
 @settings(max_examples=200, deadline=None)
 @given(
-  DECIMALS, st.sampled_from(['', '#### ', 'A: ', 'The answer is ']), st.text('abc \n', max_size=5)
+  DECIMALS,
+  st.sampled_from(['', '#### ', 'A: ', 'The answer is ']),
+  st.sampled_from(['', '.', ' eggs a day', '\nabc']),
 )
 def test_a_written_number_comes_back(number, mark, after):
   for text in (f'{number:f}', f'{number:,f}'):
-    final = extract_final(f'so it is 4 {mark}{text} {after}')
-    assert final is not None and parse_number(final) == Fraction(Decimal(number))
+    final = extract(f'so it is 4 {mark}{text}{after}')
+    assert final is not None and value(final) == Fraction(Decimal(number))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text('0123456789.,/$%-+ ', max_size=12), st.text('0123456789.,/$%-+ ', max_size=12))
-def test_equality_is_that_of_values(left, right):
-  assert equal(left, right) == equal(right, left)
-  assert equal(left, left) == (parse_number(left) is not None)
-  assert equal(left, right) == (parse_number(left) == parse_number(right) is not None)
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.text(max_size=60) | st.text('0123456789.,/$%-+#A: ', max_size=60))
-def test_what_is_extracted_is_in_the_text_and_short(text):
-  final = extract_final(text)
-  parse_number(text)
-  if final is not None:
-    assert final in text and len(final) <= MAX_NUMBER
-    assert (
-      parse_number(final) is not None
-      or final.rstrip('%').endswith(('/0', '/00'))
-      or (sum(c.isdigit() for c in final) > MAX_DIGITS or set(final.partition('/')[2]) <= set('0%'))
-    )
+@given(st.text('0123456789./%-+', max_size=12), st.text('0123456789./%-+', max_size=12))
+def test_numbers_are_the_same_iff_their_values_are(left, right):
+  assert same(left, right) == same(right, left) or None in (value(left), value(right))
+  if None not in (value(left), value(right)):
+    assert same(left, right) == (value(left) == value(right))
 
 
 @pytest.mark.parametrize(
   'text',
-  ['3' * 10**6, '(' * 10**6, '-' * 10**6, '$-' * 10**6, '.' * 10**6, '٣' * 10**6, 'A:' * 10**6]
-  + ['#### ' + '9' * 10**6, 'answer is ' * 10**5, '{' * 10**5 + 'x' + '}' * 10**5],
+  ['3' * 10**6, '(' * 10**6, '-' * 10**6, '$-' * 10**6, '.' * 10**6, '٣' * 10**6, '{' * 10**6]
+  + ['#### ' + '9' * 10**6, 'A:' * 10**6, 'answer is ' * 10**5, '{' * 10**5 + 'x' + '}' * 10**5],
 )
-def test_hostile_texts_have_no_answer(text):
-  assert extract_final(text) is None and parse_number(text) is None and not equal(text, text)
+def test_hostile_texts_have_no_number(text):
+  assert value(extract(text) or '') is None and value(text) is None
 
 
 # --- answers of any kind --------------------------------------------------------------------------
@@ -219,6 +229,10 @@ def test_extract_boxed(text, boxed):
     ('The answer is 1.5.', '1.5'),
     (r'The answer is $\frac{3}{4}$.', r'\frac{3}{4}'),
     (r'The answer is \((0, 9]\), since 3 is less than 4.', '(0, 9]'),
+    ('The answer is $3$, since $4$ is more.', '3'),
+    ('The answer is $3$ and $5$.', '$3$ and $5$'),
+    ('The answer is A or B.', 'A or B'),
+    ('#### 18 eggs a day', '18'),
     (r'The answer is \frac{3}{4}.', r'\frac{3}{4}'),
     ('The answer is: **x = 5**.', 'x = 5'),
     ('The answer is 5 because 7 is odd.', '5'),
@@ -249,20 +263,63 @@ def test_extract(text, final):
   [
     ('The answer is (B).', 'B'),
     ('The answer is B.', 'B'),
+    ('The answer is (B) A man.', 'B'),
+    ('The answer is **B**', 'B'),
+    ('The answer is option C', 'C'),
     (r'so \boxed{C}', 'C'),
     (r'so \boxed{\text{(C)}}', 'C'),
     (r'so \boxed{\textbf{(C)}\ 17}', 'C'),
-    ('(A) is wrong, (D) is right', 'D'),
+    ('(A) is wrong, (D) is right', None),
+    ('it can only be (D), by (D) alone', 'D'),
     ('Option A fits.', 'A'),
     ('Option a fits.', None),
     ('A man has 5 apples', None),
     ('Answer: E) 21', 'E'),
     (r'\boxed{17}', None),
+    (r'\boxed{A, B}', None),
+    ('The answer is A or B', None),
+    ('The answer is (A) or (B)', None),
+    ('The answer is (A) or B', None),
+    ('The answer is (A) 17 (B) 18', None),
+    ('The answer is A B', None),
+    ('The answer is not A', None),
     ('', None),
   ],
 )
 def test_extract_choice(text, letter):
   assert extract_choice(text) == letter
+
+
+def test_letters_beyond_those_that_are_offered_are_no_choice():
+  assert extract_choice('(R)', 'ABCR') == 'R' and extract_choice('(R)') is None
+  assert extract_choice('answer is (A) Q)', 'ABC') == 'A'
+
+
+@pytest.mark.parametrize(
+  'text,word',
+  [
+    ('So the answer is No.', 'no'),
+    ('yes', 'yes'),
+    (' **Yes.**\n', 'yes'),
+    (r'\boxed{\text{Yes}}', 'yes'),
+    ('#### no, for it is not', 'no'),
+    ('#### yes or no', None),
+    ('The answer is not yes', None),
+    ('no idea', None),
+    ('yes, it is', None),  # only where a mark stands
+    ('The answer is nobody', None),
+    ('The answer is maybe', None),
+    ('', None),
+  ],
+)
+def test_extract_word(text, word):
+  assert extract_word(text, ('yes', 'no')) == word
+
+
+def test_words_within_words():
+  words = ('valid', 'invalid')
+  assert extract_word('The answer is invalid.', words) == 'invalid'
+  assert extract_word('#### valid', words) == 'valid'
 
 
 @settings(max_examples=500, deadline=None)
@@ -283,7 +340,8 @@ def test_what_is_extracted_is_in_the_text(text):
 )
 def test_extraction_takes_linear_time(unit):
   for text in (unit * 10**5, 'answer is ' + unit * 10**5, f'answer is a{unit * 10**5}b'):
-    start = time.monotonic()
+    start = time.process_time()
     extract(text)
     extract_choice(text)
-    assert time.monotonic() - start < 0.5
+    extract_word(text, ('yes', 'no'))
+    assert time.process_time() - start < 0.5

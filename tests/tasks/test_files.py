@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from maxent_lm.tasks import TASKS
-from maxent_lm.tasks.aqua_rat import AquaRat, choice
+from maxent_lm.tasks.answers import extract_choice
+from maxent_lm.tasks.aqua_rat import LETTERS, AquaRat
 from maxent_lm.tasks.files import plain
 from maxent_lm.tasks.gsm_hard import GSMHard
 from maxent_lm.tasks.jsonl_task import Jsonl
@@ -157,7 +158,7 @@ def test_aqua_rat(tmp_path):
   ],
 )
 def test_choices(response, letter):
-  assert choice(response) == letter
+  assert extract_choice(response, LETTERS) == letter
 
 
 def test_rows_without_a_gold_answer_are_left_out_and_listed(tmp_path, caplog):
@@ -188,6 +189,12 @@ def test_gsm8k_leaves_out_what_it_cannot_read(tmp_path):
     ('exact', ' 4 x', ['4 x', ' 4 x\n'], ['4', '4  x', '']),
     ('number', 'so\n#### 4', ['4.0', 'A: 8/2', '1 + 3 = 4'], ['5', '', 'four', '####']),
     ('choice', 'D', ['(D)', 'the answer is D.'], ['A', '#### D or A', 'd']),
+    (
+      'maths',
+      r'so \boxed{\frac{x}{2}}',
+      ['#### 0.5x', r'The answer is $\frac12 x$'],
+      ['#### x', 'x', '', '#### x/2 or x'],
+    ),
   ],
 )
 def test_any_file(tmp_path, verify, answer, right, wrong):
@@ -201,6 +208,20 @@ def test_any_file(tmp_path, verify, answer, right, wrong):
   for text in wrong:
     assert task.reward(problem, text, True) == 0 and task.cluster(problem, text) != gold
   assert task.reward(problem, right[0], False) == 0  # it may have gone on
+
+
+def test_answers_of_any_form(tmp_path):
+  rows = [r'\frac{1}{2}', r'(1, \infty)', '3 < x', 'a priori (2', r'it is \boxed{2 \sqrt 3}', '']
+  rows = [{'prompt': str(n), 'answer': row} for n, row in enumerate(rows)]
+  task = Jsonl(**write(tmp_path, rows), verify='maths')
+  assert task.excluded == ('jsonl/test/3', 'jsonl/test/5')
+  golds = [r'\frac{1}{2}', r'(1, \infty)', '3 < x', r'2 \sqrt 3']
+  assert [task[i].answer for i in range(4)] == golds
+  for problem in (task[i] for i in range(4)):
+    text = task.demonstration(problem, RNG)
+    assert task.reward(problem, text, True) == 1 and text.endswith('}')
+  assert task.reward(task[0], r'\boxed{0.5}', True) == 1 == task.reward(task[2], '#### x > 3', True)
+  assert task.reward(task[0], r'\boxed{1 - 0.5}', True) == 0  # not worked out
 
 
 def test_other_names_and_answers_that_cannot_be_read(tmp_path):

@@ -50,13 +50,14 @@ def test_demonstrations_are_right(task):
 
 def test_reward_and_cluster(task):
   problem = task[2]
-  for response in ['#### 1018', 'so A: $1,018.00', ' 1000 + 18 = 1018', '#### 2036/2']:
+  for response in ['#### 1018', 'so A: $1,018.00', ' 1000 + 18 = 1018', r'\boxed{1018}']:
     assert task.reward(problem, response, True) == 1 and task.cluster(problem, response) == '1018'
   for response, cluster in [
     ('#### 1,019', '1019'),
     ('#### 1/3', '1/3'),
     ('none', None),
-    ('1/0', None),
+    ('1/0', '1/0'),
+    ('#### 1000 + 18', '1018'),  # not worked out
   ]:
     assert task.reward(problem, response, True) == 0 and task.cluster(problem, response) == cluster
 

@@ -126,6 +126,16 @@ def test_kinds_are_strict(kind, value, other):
   assert not jsonl.KINDS[kind](value) and not jsonl.KINDS[other[0]](other[1])
 
 
+def test_optional_fields_are_text_or_nothing(tmp_path):
+  rows = [{'level': 5}, {'level': 'Level 5'}, {'level': None}, {}]
+  path = write(tmp_path / 'rows.jsonl', rows)
+  read = jsonl.open_rows(path, {'level': 'optional'}, cache_dir=str(tmp_path / 'cache'))
+  assert [read[i]['level'] for i in range(4)] == ['5', 'Level 5', '', '']
+  write(tmp_path / 'rows.jsonl', [{'level': 0.5}])
+  with pytest.raises(ValueError, match="has a field 'level' that is not of kind optional"):
+    jsonl.open_rows(path, {'level': 'optional'}, cache_dir=str(tmp_path / 'cache'))
+
+
 def test_broken_files(tmp_path):
   def read(name):
     return jsonl.open_rows(str(tmp_path / name), {'n': 'text'}, cache_dir=str(tmp_path))

@@ -20,7 +20,7 @@ from fractions import Fraction
 
 from maxent_lm.tasks.maths import nodes
 from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
-from maxent_lm.tasks.maths.tokens import END, FUNCTIONS, Cursor, Token, clean, tokenise
+from maxent_lm.tasks.maths.tokens import END, FUNCTIONS, Cursor, Token, clean, tokenise, unit_name
 
 MAX_NESTING = 30
 MAX_INDEX = 64  # of a root
@@ -93,12 +93,13 @@ class _Parser(Cursor):
   def unit(self) -> str:
     parts = []
     while self.peek()[0] == 'text' or self.at('%', '\\$'):
-      text = self.take()
-      parts.append({'%': 'percent', '\\$': 'dollar', 'lbs': 'lb'}.get(text, text.rstrip('s')))
+      parts += map(unit_name, self.take().replace('/', ' / ').split())
       if self.at('^') and self.peek(1)[0] == 'num':
         self.take()
         parts.append(f'^{self.take()}')
-      if self.at('/') and self.peek(1)[0] == 'text':
+      if self.at('/') and self.peek(1) in (('var', 'h'), ('var', 's')):
+        parts += [self.take(), unit_name(self.take())]
+      elif self.at('/') and self.peek(1)[0] == 'text':
         parts.append(self.take())
     return ' '.join(parts)
 

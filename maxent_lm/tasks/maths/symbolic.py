@@ -5,11 +5,12 @@ Worked example:
   decide(parse(r'\\sin^2 x+\\cos^2 x'), parse('1'))   (Verdict.EQUAL, 0.3), if sympy is there
 
 The process (worker.py) is started by exec with an empty environment and no file but its pipes; only
-trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each. It is
-started when it is first needed, serves all threads one after another (a thread that waits does not
-lose its own second), is replaced when it dies, and ends when this process does. Nothing here sets a
-timer or a signal handler, so that it works in every thread; a forked copy of this process starts a
-worker of its own.
+trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each, behind
+the seccomp filter of the code sandbox where the kernel has one (`locked`). It is started when it is
+first needed, serves all threads one after another (a thread that waits does not lose its own
+second), is replaced when it dies, and ends when this process does. Nothing here sets a timer or a
+signal handler, so that it works in every thread; a forked copy of this process starts a worker of
+its own.
 
 Without sympy, an optional extra (`pip install maxent_lm[maths]`), every answer is UNDECIDED.
 """
@@ -61,7 +62,8 @@ class _Worker:
       bufsize=0,
       start_new_session=True,
     )
-    self.works = self._read(START_SECONDS) == 'ready'
+    greeting = self._read(START_SECONDS)
+    self.works, self.locked = greeting in ('ready', 'ready locked'), greeting == 'ready locked'
     if not self.works:
       self.stop()
 
@@ -122,6 +124,10 @@ class _Service:
     with self._lock:
       return self._ready()
 
+  def locked(self) -> bool:
+    with self._lock:
+      return self._ready() and self._worker is not None and self._worker.locked
+
   def stop(self) -> None:
     with self._lock:
       if self._worker is not None:
@@ -143,6 +149,11 @@ os.register_at_fork(after_in_child=_renew)  # two processes must not share one p
 def warm() -> bool:
   """Starts the worker now rather than at the first question; False if there is no sympy."""
   return _service.warm()
+
+
+def locked() -> bool:
+  """Whether questions are answered behind a seccomp filter; where not, under limits alone."""
+  return _service.locked()
 
 
 def stop() -> None:

@@ -62,6 +62,12 @@ UNITS = frozenset(
   'cm mm km kg ft mi mph lb lbs oz hr hrs sec min mins cents cent dollars inch sq cubic '
   'percent'.split()
 )
+_UNIT_NAMES = {
+  **{'%': 'percent', '\\$': 'dollar', 'lbs': 'lb', 'pound': 'lb', 'inche': 'inch', 'h': 'hour'},
+  **{'min': 'minute', 'hr': 'hour', 'sec': 'second', 's': 'second', 'kilometer': 'km'},
+  **{'centimeter': 'cm', 'millimeter': 'mm', 'kilogram': 'kg', 'mile': 'mi', 'feet': 'ft'},
+  **{'foot': 'ft', 'ounce': 'oz'},
+}
 _SHORT_WORDS = frozenset({'no', 'is', 'of', 'to', 'it', 'if'})
 
 _UNICODE = str.maketrans(
@@ -205,6 +211,12 @@ def is_word(letters: str) -> bool:
   if low in UNITS or low in _SHORT_WORDS:
     return True
   return len(low) > 2 and not set(low).isdisjoint('aeiou') and not set(low) <= set('abcd')
+
+
+def unit_name(word: str) -> str:
+  """One spelling of a unit, in the singular."""
+  singular = word.rstrip('s')
+  return _UNIT_NAMES.get(word) or _UNIT_NAMES.get(singular, singular)
 
 
 def _word(text: str) -> list[Token]:

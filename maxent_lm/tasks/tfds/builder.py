@@ -20,6 +20,7 @@ FEATURES = {
   'number': tfds.features.Text,  # a float64 feature would be stored as float32
   'boolean': lambda: tfds.features.Scalar(np.bool_),
   'texts': lambda: tfds.features.Sequence(tfds.features.Text()),
+  'optional': tfds.features.Text,
 }
 
 

@@ -5,11 +5,12 @@ Worked example:
   rows = open_rows('data/train.jsonl.gz', {'question': 'text', 'answer': 'text'}, cache_dir='')
   len(rows), rows[0]['question']
 
-A field is 'text', 'integer', 'number', 'boolean' or 'texts' (a list of strings); other keys of a
-row are left out. The prepared data lives in `<cache>/<file name>-<digest>`, with the digest taken
-over the bytes of the file and the fields: a changed file is a new data set, an unchanged one is
-prepared once. Preparation happens in a folder of its own that is renamed when it is whole, so
-processes may race for it, and a killed one leaves nothing that would be read.
+A field is 'text', 'integer', 'number', 'boolean', 'texts' (a list of strings) or 'optional': text
+or an integer, read as text, '' where it is missing or null. Other keys of a row are left out. The
+prepared data lives in `<cache>/<file name>-<digest>`, with the digest taken over the bytes of the
+file and the fields: a changed file is a new data set, an unchanged one is prepared once.
+Preparation happens in a folder of its own that is renamed when it is whole, so processes may race
+for it, and a killed one leaves nothing that would be read.
 """
 
 import contextlib
@@ -39,6 +40,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
   'number': lambda value: isinstance(value, float) or _is_integer(value),
   'boolean': lambda value: isinstance(value, bool),
   'texts': lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+  'optional': lambda value: value is None or isinstance(value, str) or _is_integer(value),
 }
 
 
@@ -70,9 +72,9 @@ def _check(row: Any, fields: Mapping[str, str]) -> str:
   if not isinstance(row, dict):
     return 'is not a JSON object'
   for name, kind in fields.items():
-    if name not in row:
+    if name not in row and kind != 'optional':
       return f"has no field '{name}'"
-    if not KINDS[kind](row[name]):
+    if not KINDS[kind](row.get(name)):
       return f"has a field '{name}' that is not of kind {kind}"
   return ''
 
@@ -99,7 +101,13 @@ def read_rows(path: str, fields: Mapping[str, str]) -> Iterator[Row]:
     problem = _check(row, fields)
     if problem:
       raise ValueError(f"line {number} of '{path}' {problem}: correct or remove it.")
-    yield {name: row[name] for name in fields}
+    yield {name: _given(row, name, kind) for name, kind in fields.items()}
+
+
+def _given(row: Row, name: str, kind: str) -> Any:
+  if kind != 'optional':
+    return row[name]
+  return '' if row.get(name) is None else str(row[name])
 
 
 def _parsed(path: str) -> Iterator[tuple[int, Any]]:
@@ -110,6 +118,11 @@ def _parsed(path: str) -> Iterator[tuple[int, Any]]:
       with contextlib.suppress(ValueError, RecursionError):
         row = json.loads(line)
       yield number, row
+
+
+def fingerprint(path: str) -> str:
+  """SHA-256 of the bytes of a file, in hexadecimal digits."""
+  return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def _digest(path: str, fields: Mapping[str, str]) -> str:
@@ -170,7 +183,9 @@ class Rows:
 def _plain(value: Any, kind: str) -> Any:
   if kind == 'texts':
     return [text.decode() for text in value]
-  return {'text': bytes.decode, 'integer': int, 'number': float, 'boolean': bool}[kind](value)
+  if kind in ('text', 'optional'):
+    return value.decode()
+  return {'integer': int, 'number': float, 'boolean': bool}[kind](value)
 
 
 def cache_folder(cache_dir: str) -> pathlib.Path:

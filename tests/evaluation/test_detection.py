@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from maxent_lm import detection
-from maxent_lm.detection import aurc, auroc, auroc_difference
+from maxent_lm.evaluation import detection, intervals
+from maxent_lm.evaluation.detection import aurc, auroc, auroc_difference
 
 
 def answers(rng, count=60, shift=1.0):
@@ -102,7 +102,7 @@ def test_intervals_hold_the_truth(size):
 def test_the_bootstrap_agrees():
   score, wrong, problem = clusters(np.random.default_rng(6), 150, 8)
   exact = auroc(score, wrong, problem=problem)
-  drawn = detection.bootstrap(
+  drawn = intervals.bootstrap(
     lambda rows: detection.auroc(score[rows], wrong[rows]).value, problem, resamples=400, seed=0
   )
   assert drawn.value == pytest.approx(exact.value)
@@ -114,12 +114,12 @@ def test_the_bootstrap_leaves_out_what_has_no_value():
     raise ValueError
 
   wrong = np.array([True, False, False])
-  drawn = detection.bootstrap(
+  drawn = intervals.bootstrap(
     lambda rows: auroc(np.arange(3)[rows], wrong[rows]).value, np.arange(3), resamples=50, seed=0
   )
   assert drawn.low == drawn.high == 0
   with pytest.raises(ValueError, match='no value on any of 5'):
-    detection.bootstrap(always, np.arange(3), resamples=5, seed=0)
+    intervals.bootstrap(always, np.arange(3), resamples=5, seed=0)
 
 
 @pytest.mark.parametrize('wrong', [[0, 0], [1, 1]])

@@ -6,20 +6,13 @@ Intervals are for 95% unless said. Answers to one problem are not independent: g
 of anything that can be compared, and the interval is about new problems.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
-
-class Estimate(NamedTuple):
-  """A number with its confidence interval."""
-
-  value: float
-  low: float
-  high: float
+from maxent_lm.evaluation.intervals import Estimate
 
 
 class Reliability(NamedTuple):
@@ -89,39 +82,6 @@ def auroc_difference(
   reach = _reach(a.wrong - b.wrong, a.right - b.right, wrong, problem, level)
   value = a.area - b.area
   return Estimate(value, float(max(value - reach, -1)), float(min(value + reach, 1)))
-
-
-def bootstrap(
-  statistic: Callable[[np.ndarray], float],
-  problem: ArrayLike,
-  *,
-  resamples: int,
-  seed: int,
-  level: float = 0.95,
-) -> Estimate:
-  """Percentile interval of `statistic(rows)`, problems drawn with replacement with all their rows.
-
-  `rows` are indices of answers. Draws on which the statistic raises ValueError (all right, say) are
-  left out, as it has no value there.
-
-  Raises:
-    ValueError: it has a value on none of them.
-  """
-  _, number = np.unique(np.asarray(problem), return_inverse=True)
-  order = np.argsort(number, kind='stable')
-  members = np.split(order, np.cumsum(np.bincount(number))[:-1])
-  rng = np.random.default_rng(seed)
-  values = []
-  for _ in range(resamples):
-    drawn = rng.integers(len(members), size=len(members))
-    try:
-      values.append(statistic(np.concatenate([members[i] for i in drawn])))
-    except ValueError:
-      continue
-  if not values:
-    raise ValueError(f'bootstrap: the statistic has no value on any of {resamples} resamples')
-  low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-  return Estimate(float(statistic(order)), float(low), float(high))
 
 
 def risk_coverage(score: ArrayLike, wrong: ArrayLike) -> np.ndarray:
