@@ -205,7 +205,8 @@ def main(argv: Sequence[str]) -> None:
   first, tokens, rate = 0.0, [], matmul_rate()
   for number in range(_ROUNDS.value + 1):
     key = jax.random.key(number)
-    rollout, wall, cpu = timed(functools.partial(generate, state.params, prompts, valid, key))
+    ask = functools.partial(generate, state.params, jnp.asarray(prompts), jnp.asarray(valid), key)
+    rollout, wall, cpu = timed(ask)
     host = jax.device_get(rollout)
     batch = make_batch(prompts, host, work.group_size)
     (state, _), more, more_cpu = timed(functools.partial(update, state, None, batch))

@@ -105,7 +105,8 @@ class Evaluation:
       columns=self.reader.columns(prompts, self.max_new_tokens),
       sharding=self.sharding,
     )
-    ratio = score(params, batch.tokens).logp - score(start, batch.tokens).logp
+    ours, theirs = (score(each, batch.tokens, batch.mask).logp for each in (params, start))
+    ratio = ours - theirs
     return np.where(batch.mask, np.asarray(ratio, np.float64), 0).sum(axis=1)
 
 
