@@ -67,9 +67,8 @@ def make_search(
   states, or `streams.taken` of action values. If that is the largest return that can still be had,
   and K is large enough for every token, one beam finds the best response.
 
-  The first tokens of a beam's K candidates are drawn without replacement [Kool et al. 2019], so
-  that no two candidates are the same; in OREO whole steps are drawn independently. The rest of a
-  step is sampled.
+  Steps of several tokens are drawn independently, as in OREO, and of equal candidates one stays;
+  steps of one token are drawn without replacement [Kool et al. 2019], so that no two are equal.
 
   Raises:
     ValueError: a size below 1, or more candidates than tokens (when it is called).
@@ -99,7 +98,8 @@ def make_search(
 
   def expanded(both: Stream, rows: _Beams, key: Array) -> _Beams:
     """[B] to [B K]: one step of every candidate; those that there are not have value -inf."""
-    first, likely = _without_replacement(sampling.log_probs(rows.logits), key, candidates)
+    choose = _without_replacement if step_tokens == 1 else _independent
+    first, likely = choose(sampling.log_probs(rows.logits), key, candidates)
     done = jnp.repeat(rows.found.finished, candidates)
     copies = jnp.arange(len(first)) % candidates
     exists = jnp.where(done, copies == 0, likely)
@@ -115,6 +115,7 @@ def make_search(
 
     live = ~done & ~jnp.isin(first, ends)
     grown, _ = jax.lax.fori_loop(1, step_tokens, more, (grown, live))
+    exists &= ~_seen(grown.found, exists, beams * candidates)
     value = jnp.where(exists, grown.found.value, -jnp.inf)
     return grown._replace(found=grown.found._replace(value=value))
 
@@ -149,6 +150,22 @@ def _without_replacement(log_probs: Array, key: Array, count: int) -> tuple[Arra
   tokens = jax.lax.top_k(noisy, count)[1]
   possible = jnp.take_along_axis(log_probs, tokens, axis=1) > -jnp.inf
   return tokens.reshape(-1).astype(jnp.int32), possible.reshape(-1)
+
+
+def _independent(log_probs: Array, key: Array, count: int) -> tuple[Array, Array]:
+  """[B count] tokens, `count` draws from each row of [B, V]; all are possible."""
+  uniform = jax.random.uniform(key, (len(log_probs) * count,))
+  tokens = draw(jnp.repeat(log_probs, count, axis=0), uniform)
+  return tokens, jnp.ones(len(tokens), bool)
+
+
+def _seen(found: Found, exists: Array, count: int) -> Array:
+  """[B] whether a row is the same response as an earlier one of the `count` of its prompt."""
+  tokens, length = found.tokens.reshape(-1, count, found.tokens.shape[1]), found.length
+  length, exists = length.reshape(-1, count), exists.reshape(-1, count)
+  same = (tokens[:, :, None] == tokens[:, None]).all(axis=-1)
+  same &= (length[:, :, None] == length[:, None]) & exists[:, None]
+  return jnp.tril(same, -1).any(axis=-1).reshape(-1)
 
 
 def _nothing(said: Array, beams: int, columns: int, eos_id: int) -> Found:
