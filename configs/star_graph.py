@@ -1,14 +1,17 @@
 """Star graphs: a reference that guesses at the centre, and what learns to look ahead from it.
 
   python experiments/pretrain.py --config=configs/star_graph.py:reference --workdir=runs/reference
-  python experiments/make_pairs.py --config=configs/star_graph.py:samples --workdir=runs/samples \
-    --config.init=runs/reference/model --output=runs/samples.jsonl
+  python experiments/make_pairs.py --config=configs/star_graph.py:samples \
+    --workdir=runs/reference --batches=300 --output=runs/samples.jsonl
   python experiments/preference.py --config=configs/star_graph.py:q_sharp --workdir=runs/q_sharp \
     --config.init=runs/reference/model --config.offline.path=runs/samples.jsonl
 
 Or all of it, with guidance and the published numbers: experiments/tables/star_graph.py. `reinforce`
 (experiments/train.py) draws its own samples; the others learn from those of the reference.
 [Zhou et al. 2025, Q-sharp] have 50 labels, G(2, 5) and larger, and a GPT-2.
+
+The learning rate matters: at 2e-3 the classifier forgets how the reference looks edges up, before
+it has found what to look up, and stays at chance.
 """
 
 from typing import Any

@@ -14,10 +14,11 @@ started again the script goes on where it was.
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -36,6 +37,8 @@ from maxent_lm.types import Array, Params
 
 KAPPA = 0.1
 BETA = 16.0  # of ILQL
+AHEAD = 2  # tokens that are read further ahead
+EOS = 1  # of the character tokenizer
 LIKELY = 10  # tokens that gains are added to, as published
 BEAM = {'beams': 1, 'candidates': 8}
 NUCLEUS = 0.9  # of the reference, among which the search chooses
@@ -53,6 +56,8 @@ class Size(NamedTuple):
     prompts: problems a step, two samples each.
     tests: problems.
     steps: of the reference, and of the variants of configs/star_graph.py that start from it.
+    gated: policies that have to be right on more than .9 of the problems.
+    after: degree and length of the size before it whose reference this one continues.
   """
 
   graph: tuple[int, int, int]
@@ -61,6 +66,8 @@ class Size(NamedTuple):
   prompts: int
   tests: int
   steps: Mapping[str, int]
+  gated: tuple[str, ...]
+  after: tuple[int, int] | None = None
 
   @property
   def name(self) -> str:
@@ -68,21 +75,21 @@ class Size(NamedTuple):
     return f'G({self.graph[0]}, {self.graph[1]})'
 
 
-STEPS = {
-  **{'reference': 800, 'q_sharp': 3000, 'soft_q': 800, 'reinforce': 500, 'dpo': 400, 'rpo': 400},
-}
 ALL = ('q_sharp', 'q_sharp_atoms', 'ilql', 'soft_q', 'reinforce', 'dpo', 'rpo')
-CPU = Size((2, 4, 12), (3, 64), 10_000, 32, 1000, STEPS)
-SMOKE = dict.fromkeys(('reference', 'q_sharp', 'ilql', 'reinforce'), 2)
-H200 = Size(
-  (2, 5, 50), (6, 240), 200_000, 128, 10_000, {'reference': 20_000, **dict.fromkeys(ALL, 8_000)}
-)
+LONG = {'reference': 800, 'q_sharp': 3000, 'soft_q': 800, 'reinforce': 500, 'dpo': 400, 'rpo': 400}
+SHORT = {'reference': 200, 'q_sharp': 800, 'soft_q': 800, 'reinforce': 400}
+FULL = {'reference': 20_000, **dict.fromkeys(ALL, 8_000)}
+TINY = dict.fromkeys(('reference', 'q_sharp', 'ilql', 'reinforce'), 2)
+PLAIN = ('Q-sharp, Bernoulli', 'controlled decoding')
+CPU = Size((2, 4, 12), (3, 64), 10_000, 32, 1000, LONG, ('Q-sharp, one token ahead',))
+NEXT = CPU._replace(graph=(2, 3, 12), steps=SHORT, gated=PLAIN, after=(2, 4))
+H200 = Size((2, 5, 50), (6, 240), 200_000, 128, 10_000, FULL, PLAIN)
 SIZES = {
-  'smoke': (CPU._replace(model=(1, 16), problems=64, prompts=4, tests=16, steps=SMOKE),),
-  'cpu': (CPU,),
+  'smoke': (CPU._replace(model=(1, 16), problems=64, prompts=4, tests=16, steps=TINY),),
+  'cpu': (CPU, NEXT),
   'h200': tuple(H200._replace(graph=(*g, 50)) for g in ((2, 5), (5, 5), (3, 8), (2, 20))),
 }
-SEEDS = {'smoke': 1, 'cpu': 1, 'h200': 3}
+SEEDS = {'smoke': 1, 'cpu': 2, 'h200': 3}
 MEASURED = ('right', 'neighbour', 'goal', 'minutes')
 COLUMNS = ('graph', 'policy', 'seeds', *MEASURED[:3], 'published', 'minutes', 'remark')
 
@@ -141,6 +148,15 @@ def by_classifier(gain: guidance.Gain, lm: LM, weights: Weights) -> Stream:
   return guidance.guided_by_values(
     reference(lm, weights), classified(lm, weights), gain, candidates=LIKELY, tail='kept'
   )
+
+
+def one_ahead(lm: LM, weights: Weights) -> Stream:
+  """As `by_classifier` of Q-sharp, and the classifier is asked one token of the reference later."""
+  gain = guidance.q_sharp(**RETURNS, kappa=KAPPA)
+  gains = streams.mapped(classified(lm, weights), gain)
+  base = reference(lm, weights)
+  later = guidance.backed_up(base, gains, candidates=AHEAD, eos_id=EOS)
+  return guidance.guided_by_values(base, later, lambda x: x, candidates=LIKELY, tail='kept')
 
 
 def by_ilql(lm: LM, weights: Weights) -> Stream:
@@ -210,6 +226,7 @@ LINES = {
   'RPO': Line('rpo', sampled(alone), '1/d'),
   'controlled decoding': Line('q_sharp', CONTROLLED, 'about 1', SAME),
   'Q-sharp, Bernoulli': Line('q_sharp', Q_SHARP, 'about 1'),
+  'Q-sharp, one token ahead': Line('q_sharp', sampled(one_ahead), None, SAME),
   'Q-sharp, 11 atoms': Line('q_sharp_atoms', Q_SHARP, None),
   'step beam by values': Line('q_sharp', searched, None, f'{SAME}; best of 8 steps'),
   f'ILQL, beta {BETA:g}': Line('ilql', sampled(by_ilql), None),
@@ -226,7 +243,7 @@ def build_table(preset: str, workdir: pathlib.Path) -> tables.Table:
   for size in SIZES[preset]:
     found = []
     for seed in range(SEEDS[preset]):
-      found += measured(size, seed, workdir / f'{size.graph[0]}_{size.graph[1]}_{seed}')
+      found += measured(size, seed, workdir)
     rows += [{'graph': size.name, **row} for row in merged(found)]
     gates += [] if preset == 'smoke' else make_gates(size, found)
   return tables.Table(COLUMNS, rows, NOTE, gates)
@@ -256,29 +273,37 @@ def make_gates(size: Size, found: list[dict[str, Any]]) -> list[tables.Gate]:
     for name, x in right.items()
     if name in ('reference', 'REINFORCE')
   ]
-  if 'Q-sharp, Bernoulli' in right:
-    holds = right['Q-sharp, Bernoulli'] > 0.9
-    gates.append(tables.Gate(f'{size.name}: Q-sharp is right on more than .9', holds))
-  return gates
+  return gates + [
+    tables.Gate(f'{size.name}: {name} is right on more than .9', right[name] > 0.9)
+    for name in size.gated
+  ]
 
 
 def measured(size: Size, seed: int, workdir: pathlib.Path) -> list[dict[str, Any]]:
   """All policies of one seed."""
-  rows = []
+  rows, folder = [], folder_of(size.graph, seed, workdir)
   for objective, steps in size.steps.items():
-    settings = {**size._asdict(), 'steps': steps, 'seed': seed, 'kappa': KAPPA, 'beta': BETA}
+    settings = {**size._asdict(), 'steps': steps, 'gated': None, 'seed': seed}
+    settings |= {'kappa': KAPPA, 'beta': BETA}
     compute = functools.partial(train_and_ask, objective, size, seed, workdir)
-    rows += tables.stored(workdir / f'{objective}.json', settings, compute)['rows']
+    rows += tables.stored(folder / f'{objective}.json', settings, compute)['rows']
   return rows
+
+
+def folder_of(graph: Sequence[int], seed: int, workdir: pathlib.Path) -> pathlib.Path:
+  """Where all of a graph and seed is."""
+  return workdir / f'{graph[0]}_{graph[1]}_{seed}'
 
 
 def train_and_ask(objective: str, size: Size, seed: int, workdir: pathlib.Path) -> dict[str, Any]:
   """Trains one objective and lets everything answer that decodes with its weights."""
-  began = time.perf_counter()
   config = make_config(objective, size, seed, workdir)
-  run = make_run(objective, config, workdir)
+  folder = folder_of(size.graph, seed, workdir)
+  run = make_run(objective, config, folder)
+  began = time.perf_counter()
   state = run.train()
-  minutes = (time.perf_counter() - began) / 60
+  took = {'minutes': (time.perf_counter() - began) / 60}  # of the call that trained it to its end
+  minutes = tables.stored(folder / objective / 'minutes.json', {}, lambda: took)['minutes']
   critic = None if state.critic is None else state.critic.params
   weights = Weights(state.params, run.policy.params, critic)
   if objective == 'reference':
@@ -292,10 +317,10 @@ def train_and_ask(objective: str, size: Size, seed: int, workdir: pathlib.Path) 
   }
 
 
-def make_run(objective: str, config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+def make_run(objective: str, config: ml_collections.ConfigDict, folder: pathlib.Path) -> Run:
   """Demonstrations for the reference, fresh samples for REINFORCE, the file for the others."""
   start = {'reference': build.demonstration_run, 'reinforce': build.rollout_run}
-  return start.get(objective, build.offline_run)(config, workdir / objective)
+  return start.get(objective, build.offline_run)(config, folder / objective)
 
 
 def sample_reference(size: Size, seed: int, workdir: pathlib.Path) -> None:
@@ -303,8 +328,9 @@ def sample_reference(size: Size, seed: int, workdir: pathlib.Path) -> None:
   config = make_config('samples', size, seed, workdir)
   config.batch.prompts = min(EPOCH, size.problems)
   batches = size.problems // config.batch.prompts
-  rows = build.sampled_rows(config, workdir / 'reference', batches=batches)
-  offline.write_examples(workdir / 'samples.jsonl', rows)
+  folder = folder_of(size.graph, seed, workdir)
+  rows = build.sampled_rows(config, folder / 'reference', batches=batches)
+  offline.write_examples(folder / 'samples.jsonl', rows)
 
 
 def make_config(
@@ -321,10 +347,13 @@ def make_config(
   config.update(seed=seed, steps=size.steps.get(objective, 1))
   if objective == 'reference':
     config.batch.prompts = 2 * size.prompts
+    if size.after:
+      config.init = str(folder_of(size.after, seed, workdir) / 'reference' / 'model')
     return config
-  config.init = str(workdir / 'reference' / 'model')
+  folder = folder_of(size.graph, seed, workdir)
+  config.init = str(folder / 'reference' / 'model')
   if objective not in ('samples', 'reinforce'):
-    config.offline.path = str(workdir / 'samples.jsonl')
+    config.offline.path = str(folder / 'samples.jsonl')
   return config
 
 
@@ -337,7 +366,7 @@ def ask(
   reader = build.make_reader(config, policy, split='test')
   problems = [reader.task[i] for i in range(size.tests)]
   decode = line.decode(policy, config.batch.max_new_tokens)
-  prompts, valid = reader.padded(reader.prompts(problems))
+  prompts, valid = map(jnp.asarray, reader.padded(reader.prompts(problems)))
   with jax.set_mesh(policy.mesh):
     answers = decode(weights, prompts, valid, jax.random.key(config.seed))
   graded = reader.grade(problems, *answers)

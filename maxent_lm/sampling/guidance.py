@@ -151,6 +151,37 @@ def guided_by_values(
   return Stream(prefill, decode)
 
 
+def backed_up(base: Stream, gains: Stream, *, candidates: int, eos_id: int) -> Stream:
+  """A value one token further ahead, log sum_a base(a|s) exp(gain of the response with a): [B].
+
+  `gains` says [B] nats of the response so far, log E[exp(R / kappa)]; of exact ones this is the
+  Bellman equation and changes nothing, of a classifier that sees not far enough it is the same
+  classifier, asked later. The sum is over the `candidates` likeliest tokens, 0 for all; a response
+  that has ended keeps its own gain.
+  """
+  both = streams.together(base, gains)
+
+  def value(said: tuple[Array, Array], memory: Memory, ended: Array) -> Array:
+    log_base, now = jax.nn.log_softmax(said[0]), said[1]
+    logp, tokens = jax.lax.top_k(log_base, candidates or log_base.shape[-1])
+    count = tokens.shape[1]
+    after, _ = gains.decode(tokens.reshape(-1), streams.repeat(memory[1], count))
+    return jnp.where(ended, now, jax.nn.logsumexp(logp + after.reshape(tokens.shape), axis=-1))
+
+  def prefill(prompts: Array, valid: Array, slots: int) -> tuple[Array, Memory]:
+    said, memory = both.prefill(prompts, valid, slots + 1)
+    ended = jnp.zeros(len(prompts), bool)
+    return value(said, memory, ended), (memory, ended)
+
+  def decode(token: Array, memory: Memory) -> tuple[Array, Memory]:
+    memory, ended = memory
+    said, memory = both.decode(token, memory)
+    ended |= token == eos_id
+    return value(said, memory, ended), (memory, ended)
+
+  return Stream(prefill, decode)
+
+
 def steered(base: Stream, soft: Stream, *, strength: float) -> Stream:
   """Guidance by the advantage of a soft-Q policy, strength (log pi - log base): [B, V].
 

@@ -205,6 +205,32 @@ def test_reading_candidates_ahead_is_guidance_by_the_values_of_actions():
     assert same == (candidates == 3)
 
 
+def test_backing_up_the_exact_value_changes_nothing_and_planning_finds_it():
+  """A value that is right of whole strings alone is the optimum's if it is backed up to them.
+
+  Strings end with EOS here, never at the cap, of which streams know nothing.
+  """
+  language = toy()
+  longest = [len(prefix) == LENGTH - 1 for prefix in language.prefixes]
+  language.log_ref[longest] = [0.0, -np.inf, -np.inf]
+  base = of_table(language, language.log_ref)
+  q = exact.solve(language, 0.0, KAPPA).q / KAPPA
+  whole = np.where(language.child < 0, q, 0)
+  for table, depths in ((q, (0, 1, 2)), (whole, (LENGTH - 1,))):
+    for depth in depths:
+      value = streams.taken(of_table(language, table))
+      for _ in range(depth):
+        value = guidance.backed_up(base, value, candidates=0, eos_id=EOS)
+      stream = guidance.guided_by_values(base, value, lambda gain: gain, **ALL)
+      assert abs(gap(language, says(language, stream))) < 1e-12
+  value = streams.taken(of_table(language, whole))
+  stream = guidance.guided_by_values(base, value, lambda gain: gain, **ALL)
+  assert gap(language, says(language, stream)) > 1e-2
+  few = guidance.backed_up(base, value, candidates=1, eos_id=EOS)
+  stream = guidance.guided_by_values(base, few, lambda gain: gain, **ALL)
+  assert gap(language, says(language, stream)) > 1e-2
+
+
 def test_equal_candidates_are_not_more_than_were_asked_for():
   log_pi = guidance.guide(jnp.zeros((2, 5)), jnp.ones((2, 5)), candidates=2, tail='dropped')
   np.testing.assert_array_equal(np.isfinite(log_pi).sum(axis=1), 2)
