@@ -230,8 +230,7 @@ REMARKS = {  # why what was found is not what is published
   ('G(2, 4)', 'controlled decoding'): f'{SAME}; {SHORT_SIGHTED}',
   ('G(2, 4)', 'Q-sharp, Bernoulli'): SHORT_SIGHTED,
   ('G(2, 4)', 'DPO'): 'wrong samples break off at the last edge, and it learns to tell that edge',
-  ('G(2, 4)', 'RPO'): 'as DPO',
-  ('G(2, 3)', 'reference'): 'continues that of G(2, 4); finds the choice, one edge back, sometimes',
+  ('G(2, 3)', 'reference'): 'continues that of G(2, 4); its choice is one edge back',
 }
 
 
