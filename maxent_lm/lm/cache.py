@@ -65,3 +65,21 @@ def repeat(cache: Cache, n: int) -> Cache:
     valid=jnp.repeat(cache.valid, n, axis=0),
     position=jnp.repeat(cache.position, n, axis=0),
   )
+
+
+def take(cache: Cache, rows: Array) -> Cache:
+  """The rows [C] of the cache in that order, some of them more than once or not at all."""
+  return cache._replace(
+    keys=cache.keys[:, rows],
+    values=cache.values[:, rows],
+    valid=cache.valid[rows],
+    position=cache.position[rows],
+  )
+
+
+def hold(live: Array, new: Cache, old: Cache) -> Cache:
+  """`new`, one token later than `old`, but where `live` [B] is False the token was not read."""
+  return new._replace(
+    valid=jnp.where(live[:, None], new.valid, old.valid),
+    position=jnp.where(live, new.position, old.position),
+  )
