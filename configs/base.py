@@ -385,13 +385,14 @@ def get_config() -> ml_collections.ConfigDict:
   # Networks beside the policy, for the objectives that need them.
   config.critic = ml_collections.ConfigDict(
     {
-      'kind': 'none',  # none | value | twin | ilql | atoms
+      'kind': 'none',  # none | value | twin | ilql | atoms | outcome
       'learning_rate': 1e-3,  # takes the place of optimizer.learning_rate
       # trunk, whose hidden states a head reads: shared | stopped | own (a copy that is trained)
       'value': {'trunk': 'stopped', 'width': 128},
       'twin': {'count': 2, 'noise': 0.05},
       'ilql': {'trunk': 'shared', 'width': 128},
       'atoms': {'trunk': 'stopped', 'width': 128, 'count': 2},
+      'outcome': {'trunk': 'stopped', 'width': 128, 'count': 2},  # read after the action
     }
   )
   # Networks of intrinsic motivation, trained with critic.learning_rate; the transforms

@@ -1,9 +1,15 @@
-"""Programs from examples with a 0.3 M parameter model from random weights: on two CPU cores.
+"""Programs from examples with a 0.3 M parameter model from random weights, on CPU.
 
   python experiments/pretrain.py --config=configs/list_functions.py:pretrain --workdir=runs/warm
   python experiments/train.py --config=configs/list_functions.py:soft_q --workdir=runs/soft_q \
     --config.init=runs/warm/model
   python experiments/evaluate.py --config=configs/list_functions.py:soft_q --workdir=runs/soft_q
+
+Three examples a problem; 119 functions to train on and 21 others to be tested on, each with 2 to 32
+programs. Rewards come from running the programs. On test problems, one seed: pass@1 .058, pass@16
+.48, coverage@16 .21 after the warm start, which takes 4.5 minutes of one core. What training adds to
+that is open: in 60 to 80 steps of soft_q (kappa .1 and .3, up to 512 samples a step) the success on
+training problems stayed at about .2.
 """
 
 import ml_collections

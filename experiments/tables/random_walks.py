@@ -196,18 +196,16 @@ def score(world: World, params: Params, guide: Guide | None = None) -> dict[str,
 
 def ilql_guide(critic: Params, beta: float, hidden: Array, logits: Array) -> Array:
   """beta (min Q - V) on the cloned policy."""
-  q = jnp.minimum(heads.read_out(critic['q1'], hidden), heads.read_out(critic['q2'], hidden))
-  value = heads.read_out(critic['value'], hidden)[..., 0]
-  gain = guidance.advantage_gain(q, value, jnp.asarray(beta))
+  gain = guidance.ilql(critic, hidden, beta=beta)
   return guidance.guide(jax.nn.log_softmax(logits), gain, candidates=0, tail='kept')
 
 
 def qsharp_guide(critic: Params, own: Array, hidden: Array, logits: Array) -> Array:
   """log E[exp(R / kappa)] on the cloned policy, from the head's own trunk."""
   del hidden
-  logp = heads.atom_logp(critic['atoms'], own, ATOMS)
-  gain = guidance.exponential_gain(logp, jnp.linspace(0, 1, ATOMS), jnp.asarray(KAPPA))
-  return guidance.guide(jax.nn.log_softmax(logits), gain, candidates=0, tail='kept')
+  gain = guidance.q_sharp(low=0.0, high=1.0, kappa=KAPPA)
+  gains = gain(heads.atom_logp(critic['atoms'], own, ATOMS))
+  return guidance.guide(jax.nn.log_softmax(logits), gains, candidates=0, tail='kept')
 
 
 def data_row(world: World) -> dict[str, float]:

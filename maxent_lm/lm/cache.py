@@ -5,6 +5,7 @@ Shapes: L layers, B rows, S slots, K key heads, H head dimension.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from maxent_lm.lm.config import LMConfig
@@ -65,3 +66,50 @@ def repeat(cache: Cache, n: int) -> Cache:
     valid=jnp.repeat(cache.valid, n, axis=0),
     position=jnp.repeat(cache.position, n, axis=0),
   )
+
+
+def take(cache: Cache, rows: Array) -> Cache:
+  """The rows [C] of the cache in that order, some of them more than once or not at all."""
+  return cache._replace(
+    keys=cache.keys[:, rows],
+    values=cache.values[:, rows],
+    valid=cache.valid[rows],
+    position=cache.position[rows],
+  )
+
+
+def hold(live: Array, new: Cache, old: Cache) -> Cache:
+  """`new`, one token later than `old`, but where `live` [B] is False the token was not read."""
+  return new._replace(
+    valid=jnp.where(live[:, None], new.valid, old.valid),
+    position=jnp.where(live, new.position, old.position),
+  )
+
+
+def begin(begins: Array, new: Cache, old: Cache, columns: int) -> Cache:
+  """Rows of `new` where `begins` [B], else of `old`; `new` has filled its first `columns` slots.
+
+  They go on at the slot where `old` is: what lies between is not theirs.
+  """
+
+  def write(new: Array, old: Array) -> Array:
+    here = begins[None, :, None, None, None]
+    part = jnp.where(here, new[:, :, :columns], old[:, :, :columns])
+    return jax.lax.dynamic_update_slice(old, part, (0,) * old.ndim)
+
+  return old._replace(
+    keys=write(new.keys, old.keys),
+    values=write(new.values, old.values),
+    valid=jnp.where(begins[:, None], new.valid, old.valid),
+    position=jnp.where(begins, new.position, old.position),
+  )
+
+
+def rewind(cache: Cache, columns: int) -> Cache:
+  """A full cache goes on at the first of its last `columns` slots, which are then a ring.
+
+  Right for rows that have read at most `columns` tokens since they began: what is overwritten is
+  none of theirs.
+  """
+  slots = cache.valid.shape[1]
+  return cache._replace(length=jnp.where(cache.length == slots, slots - columns, cache.length))

@@ -110,10 +110,7 @@ def _attend_sequence(segments: Array | None, keep: bool) -> LayerAttend:
 
 
 def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
-  """One query per row over the cache, which the loop over layers carries as (keys, values).
-
-  `valid` [B, F] is about the first F slots; the others are not looked at.
-  """
+  """One query per row over the cache, which the loop over layers carries as (keys, values)."""
 
   def attend(layer: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
     at = (layer, 0, slot, 0, 0)
@@ -123,11 +120,10 @@ def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
     )
     b, _, n, h = query.shape
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
-    near, mixed = (each[layer, :, : valid.shape[1]] for each in (keys, values))
-    logits = jnp.einsum('bkgh,bskh->bkgs', grouped, near, preferred_element_type=jnp.float32)
+    logits = jnp.einsum('bkgh,bskh->bkgs', grouped, keys[layer], preferred_element_type=jnp.float32)
     logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    mixed = jnp.einsum('bkgs,bskh->bkgh', weights, mixed)
+    mixed = jnp.einsum('bkgs,bskh->bkgh', weights, values[layer])
     return mixed.reshape(b, 1, n, h), ((keys, values), ())
 
   return attend
@@ -259,19 +255,14 @@ class LM:
     cache = Cache(keys, values, valid, position, jnp.asarray(prompt, jnp.int32))
     return hidden[:, -1], cache_lib.extend(cache, cache_length)
 
-  def decode(
-    self, params: Params, token: Array, cache: Cache, *, filled: int | None = None
-  ) -> tuple[Array, Cache]:
-    """Reads one token [B] per row into slot `cache.length`; returns its hidden state [B, D].
-
-    Slots from `filled` on hold nothing and are not looked at; None looks at all.
-    """
+  def decode(self, params: Params, token: Array, cache: Cache) -> tuple[Array, Cache]:
+    """Reads one token [B] per row into slot `cache.length`; returns its hidden state [B, D]."""
     slots = jnp.arange(cache.valid.shape[1])[None, :]
     valid = cache.valid | (slots == cache.length)
     hidden, (keys, values), _ = self._module(params)(
       token[:, None],
       cache.position[:, None],
-      _attend_cache(valid[:, :filled], cache.length),
+      _attend_cache(valid, cache.length),
       (cache.keys, cache.values),
       remat=False,
     )

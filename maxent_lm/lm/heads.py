@@ -127,6 +127,31 @@ def atom_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> Crit
   return CriticNet(init, score)
 
 
+def outcome_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> CriticNet:
+  """Probabilities of `count` = K returns after each token was read: K numbers a token.
+
+  What `atom_head` says of an action before it is read, this says afterwards: a better informed
+  classifier, that guidance has to read ahead for (`sampling.guidance.guided_by_values`).
+  """
+  del chunk
+
+  def init(params: Params, seed: int) -> Params:
+    rng = np.random.default_rng([seed, 5])
+    readout = init_readout(rng, lm.config.d_model, width, count)
+    return with_trunk(params, trunk, {'outcome': readout})
+
+  def score(critic: Params, params: Params, tokens: Array) -> Critic:
+    hidden = trunk_hidden(lm, trunk, critic, params, tokens)[:, 1:]
+    return Critic(atoms=before(outcome_logp(critic, hidden)))
+
+  return CriticNet(init, score)
+
+
+def outcome_logp(critic: Params, hidden: Array) -> Array:
+  """[..., D] -> [..., K] log-probabilities of the K returns of what was read."""
+  return jax.nn.log_softmax(read_out(critic['outcome'], hidden))
+
+
 def atom_logp(readout: Params, hidden: Array, count: int) -> Array:
   """[..., D] -> [..., V, K] log-probabilities of the K returns of every action."""
   flat = read_out(readout, hidden)
@@ -147,6 +172,7 @@ CRITICS: Mapping[str, Callable[..., CriticNet]] = {
   'twin': twin,
   'ilql': ilql_heads,
   'atoms': atom_head,
+  'outcome': outcome_head,
 }
 
 

@@ -1,10 +1,11 @@
 """Slots: rows that are decoded side by side, each as far as it is, and begin and end on their own.
 
-A slot's row has its prompt in the first P columns of the cache. The other R columns are a ring that
+A slot's row has its prompt in the first P columns of a cache. The other R columns are a ring that
 all slots share: the token of a step goes to the same column everywhere, so that writing is one
-slice, and a slot attends to as many of the last columns as its row has tokens.
+slice, and a row, which has at most R tokens, finds in it all of its own and sees no other.
 
-Shapes: S slots, B rows, N prompts of G rows each, P prompt columns, R response columns, D width.
+Shapes: S slots, B rows, N prompts of G rows each, P prompt columns, R response columns, V
+vocabulary.
 """
 
 from typing import NamedTuple
@@ -12,9 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.lm import cache as kv
-from maxent_lm.lm.decoder import LM
-from maxent_lm.types import Array, Params
+from maxent_lm.sampling import streams
+from maxent_lm.sampling.streams import Memory, Stream
+from maxent_lm.types import Array
 
 
 class Rollout(NamedTuple):
@@ -40,22 +41,25 @@ class Rollout(NamedTuple):
 Measured = tuple[Array, Array, Array | None]  # [S] each, of one token: logp, entropy, confidence
 
 
+class Prompts(NamedTuple):
+  """What a policy says after the N prompts, [N, V], and its memory of them."""
+
+  said: Array
+  memory: Memory
+
+
 class Slots(NamedTuple):
   """Where decoding is.
 
   Attributes:
-    step: scalar, tokens that every slot has read: the columns of the ring used so far.
-    cache: S rows of P + R columns; its `valid` and `position` are those of the prompts [S, P], [S].
-    hidden: [S, D] the state before each slot's next token.
+    memory: of the policy, S rows, caches of P + R columns.
     row: [S] the row in each slot; B where there is none.
     age: [S] tokens that the row has.
     next: scalar, the first row that has not begun.
     rollout: of B + 1 rows; the last one takes what is nobody's.
   """
 
-  step: Array
-  cache: kv.Cache
-  hidden: Array
+  memory: Memory
   row: Array
   age: Array
   next: Array
@@ -67,88 +71,55 @@ class Slots(NamedTuple):
     return self.rollout.length.shape[0] - 1
 
   @property
-  def waiting(self) -> Array:
-    """Whether rows have not begun."""
-    return self.next < self.rows
-
-  @property
   def idle(self) -> Array:
     """[S] slots without a row."""
     return self.row == self.rows
 
+  @property
+  def live(self) -> Array:
+    """Whether any slot has a row."""
+    return ~jnp.all(self.idle)
 
-def empty(lm: LM, read: kv.Cache, rollout: Rollout, *, slots: int) -> Slots:
-  """No row has begun. `read`: the prompts' cache; `rollout`: of B + 1 rows, as it begins.
+  @property
+  def waiting(self) -> Array:
+    """Whether rows have not begun."""
+    return self.next < self.rows
 
-  Raises:
-    ValueError: prompts and responses together are longer than the model's `max_length`.
+
+def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slots]:
+  """(what is said [S, V], the slots) of the first rows; `rollout` is of B + 1 rows, without tokens.
+
+  Row b is of prompt b // G.
   """
-  columns, most = read.valid.shape[1], lm.config.max_length
-  if columns + rollout.tokens.shape[1] > most:
-    raise ValueError(
-      f'prompts of {columns} and responses of {rollout.tokens.shape[1]} tokens do not fit into '
-      f'max_length {most}; shorten one of them'
-    )
-  cache = kv.empty(lm.config, batch=slots, slots=columns + rollout.tokens.shape[1])
-  return Slots(
-    step=jnp.int32(0),
-    cache=cache._replace(valid=cache.valid[:, :columns]),
-    hidden=jnp.zeros((slots, lm.config.d_model), lm.config.dtype),
-    row=jnp.full(slots, rollout.length.shape[0] - 1, jnp.int32),
-    age=jnp.zeros(slots, jnp.int32),
-    next=jnp.int32(0),
-    rollout=rollout,
-  )
+  row = jnp.arange(slots, dtype=jnp.int32)
+  owner = row // _group_size(prompts, rollout)
+  memory = streams.take(prompts.memory, owner)
+  age = jnp.zeros(slots, jnp.int32)
+  return prompts.said[owner], Slots(memory, row, age, jnp.int32(slots), rollout)
 
 
-def begin(slots: Slots, hidden: Array, read: kv.Cache) -> Slots:
-  """The next rows, in the slots that are idle.
-
-  `hidden` [N, D] and `read` are what the model made of the prompts; row b is of prompt b // G.
-  """
+def fill(said: Array, slots: Slots, prompts: Prompts) -> tuple[Array, Slots]:
+  """The next rows, in the slots that are idle."""
   row = slots.next + jnp.cumsum(slots.idle, dtype=jnp.int32) - 1
   begins = slots.idle & (row < slots.rows)
-  owner = jnp.minimum(row, slots.rows - 1) // (slots.rows // hidden.shape[0])
-
-  def pick(new: Array, old: Array) -> Array:
-    return jnp.where(jnp.expand_dims(begins, range(1, old.ndim)), new[owner], old)
-
-  def fill(new: Array, old: Array) -> Array:
-    here = begins[None, :, None, None, None]
-    prompts = jnp.where(here, new[:, owner], old[:, :, : new.shape[2]])
-    return jax.lax.dynamic_update_slice(old, prompts, (0,) * old.ndim)
-
-  return slots._replace(
-    cache=slots.cache._replace(
-      keys=fill(read.keys, slots.cache.keys),
-      values=fill(read.values, slots.cache.values),
-      valid=pick(read.valid, slots.cache.valid),
-      position=pick(read.position, slots.cache.position),
-    ),
-    hidden=pick(hidden, slots.hidden),
+  owner = jnp.minimum(row, slots.rows - 1) // _group_size(prompts, slots.rollout)
+  ring = slots.rollout.tokens.shape[1]
+  memory = streams.begin(begins, streams.take(prompts.memory, owner), slots.memory, ring)
+  slots = slots._replace(
+    memory=memory,
     row=jnp.where(begins, row, slots.row),
     age=jnp.where(begins, 0, slots.age),
     next=slots.next + jnp.sum(begins, dtype=jnp.int32),
   )
+  return jnp.where(begins[:, None], prompts.said[owner], said), slots
 
 
-def read_last(lm: LM, params: Params, slots: Slots, *, width: int) -> Slots:
-  """Every slot's last token is read; of the ring, nothing lies beyond the first `width` columns."""
-  prompts, ring = slots.cache.valid.shape[1], slots.rollout.tokens.shape[1]
-  place = slots.step % ring
-  ago = (place - jnp.arange(ring)[None, :]) % ring
-  cache = slots.cache._replace(
-    valid=jnp.concatenate([slots.cache.valid, ago < slots.age[:, None]], axis=1),
-    position=slots.cache.position + slots.age - 1,
-    length=prompts + place,
-  )
+def read(stream: Stream, slots: Slots) -> tuple[Array, Slots]:
+  """Every slot's last token is read: (what is said [S, V], the slots)."""
   token = slots.rollout.tokens[slots.row, slots.age - 1]
-  hidden, new = lm.decode(params, token, cache, filled=prompts + width)
-  return slots._replace(
-    step=slots.step + 1,
-    cache=slots.cache._replace(keys=new.keys, values=new.values),
-    hidden=hidden,
-  )
+  ring = slots.rollout.tokens.shape[1]
+  said, memory = stream.decode(token, streams.rewind(slots.memory, ring))
+  return said, slots._replace(memory=memory)
 
 
 def record(slots: Slots, token: Array, measured: Measured, *, eos_id: int) -> Slots:
@@ -156,7 +127,7 @@ def record(slots: Slots, token: Array, measured: Measured, *, eos_id: int) -> Sl
   old, row, age = slots.rollout, slots.row, slots.age
   ended = token == eos_id
   logp, entropy, confidence = jax.tree.map(
-    lambda column, value: column.at[row, age].set(value),
+    lambda column, value: column.at[row, age].set(value.astype(column.dtype)),
     (old.logp, old.entropy, old.confidence),
     measured,
   )
@@ -170,3 +141,7 @@ def record(slots: Slots, token: Array, measured: Measured, *, eos_id: int) -> Sl
   )
   over = ended | (age + 1 == old.tokens.shape[1])
   return slots._replace(row=jnp.where(over, slots.rows, row), age=age + 1, rollout=rollout)
+
+
+def _group_size(prompts: Prompts, rollout: Rollout) -> int:
+  return (rollout.length.shape[0] - 1) // prompts.said.shape[0]

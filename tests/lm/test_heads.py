@@ -9,7 +9,7 @@ import pytest
 from tiny_lm import random_tokens, roughened, tiny
 
 from maxent_lm.lm.decoder import LM
-from maxent_lm.lm.heads import CRITICS, atom_logp, read_out
+from maxent_lm.lm.heads import CRITICS, atom_logp, outcome_logp, read_out
 from maxent_lm.lm.scores import make_scorer
 
 LM_ = LM(tiny(tied=False))
@@ -19,6 +19,7 @@ OPTIONS = {
   'twin': {'count': 2, 'noise': 0.1},
   'ilql': {'trunk': 'shared', 'width': 8},
   'atoms': {'trunk': 'stopped', 'width': 8, 'count': 3},
+  'outcome': {'trunk': 'stopped', 'width': 8, 'count': 3},
 }
 
 
@@ -84,6 +85,16 @@ def test_atoms_start_alike_and_are_those_of_the_taken_action(params):
   np.testing.assert_allclose(jax.nn.logsumexp(table, axis=-1), 0, atol=1e-5)
   expected = table[np.arange(2)[:, None], np.arange(5)[None, :], TOKENS[:, 1:]]
   close(net.score(critic, params, TOKENS).atoms[:, 1:], expected)
+
+
+def test_an_outcome_is_judged_after_the_action_was_read(params):
+  net = network('outcome')
+  critic = trained(net, params)
+  expected = outcome_logp(critic, LM_.hidden(params, TOKENS))
+  close(net.score(critic, params, TOKENS).atoms[:, 1:], expected[:, 1:])
+  other = TOKENS.at[:, 3].add(1)
+  changed = net.score(critic, params, other).atoms != net.score(critic, params, TOKENS).atoms
+  assert not changed[:, :3].any() and changed[:, 3].any()
 
 
 def test_twins_are_scored_like_policies_and_differ(params):

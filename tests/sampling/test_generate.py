@@ -9,7 +9,6 @@ from maxent_lm.data import pad_prompts
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
-from maxent_lm.sampling import generate as generate_lib
 from maxent_lm.sampling.generate import make_generate
 from maxent_lm.sampling.policies import Sampling
 
@@ -174,9 +173,9 @@ def test_decoding_stops_when_every_row_has_ended(policy):
   steps = []
 
   class CountingLM(LM):
-    def decode(self, params, token, cache, *, filled=None):
+    def decode(self, params, token, cache):
       jax.debug.callback(lambda length: steps.append(int(length)), cache.length)
-      return super().decode(params, token, cache, filled=filled)
+      return super().decode(params, token, cache)
 
   rollout = generate((CountingLM(CONFIG), params), PROMPTS[:1], group_size=2)
   jax.effects_barrier()
@@ -201,27 +200,15 @@ def test_slots_that_are_filled_again_give_the_same_samples(policy, slots):
   same(generate(policy, slots=slots, **settings), plain)
 
 
-@pytest.mark.parametrize('slots', [0, 3])
-def test_wide_responses_attend_to_the_part_of_the_cache_that_is_filled(policy, slots, monkeypatch):
-  """With one width for all, and with eight."""
-  settings = {'max_new_tokens': 40, 'seed': 1, 'slots': slots}
-  monkeypatch.setattr(generate_lib, 'WIDTHS', 1)
-  one = generate(policy, **settings)
-  monkeypatch.setattr(generate_lib, 'WIDTHS', 8)
-  monkeypatch.setattr(generate_lib, 'WIDTH', 5)
-  same(generate(policy, **settings), one)
-  assert one.length.max() > 20
-
-
 def test_slots_do_the_work_of_fewer_steps(policy):
   """12 rows in 4 slots: fewer rows x steps than 12 until the longest has ended."""
   lm, params = policy
   rows = []
 
   class CountingLM(LM):
-    def decode(self, params, token, cache, *, filled=None):
+    def decode(self, params, token, cache):
       jax.debug.callback(lambda _: rows.append(len(token)), cache.length)
-      return super().decode(params, token, cache, filled=filled)
+      return super().decode(params, token, cache)
 
   settings = {'max_new_tokens': 40, 'seed': 1}
   work = []
@@ -235,5 +222,5 @@ def test_slots_do_the_work_of_fewer_steps(policy):
 
 
 def test_what_does_not_fit_is_refused(policy):
-  with pytest.raises(ValueError, match='prompts of 8 and responses of 60 tokens do not fit'):
+  with pytest.raises(ValueError, match='A cache of 68 slots does not fit'):
     generate(policy, max_new_tokens=60)
