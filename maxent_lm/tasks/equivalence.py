@@ -26,6 +26,7 @@ without an answer is "different", with null extracted.
 """
 
 import functools
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ from maxent_lm.tasks.maths.notation import parse
 __all__ = ['Status', 'cluster', 'equal', 'grade', 'label', 'readable', 'status', 'unit', 'value']
 
 MAX_TEXT = 4096  # characters of an answer before anything is done with it
+MAX_LABEL = 512  # characters
 
 
 def status(gold: str, answer: str) -> Status:
@@ -93,11 +95,15 @@ def cluster(texts: Sequence[str | None]) -> list[int]:
 def label(answer: str) -> str:
   """A name for what an answer says: equal labels are equal answers, but not the other way round.
 
-  Numbers, radicals and polynomials have one label, whatever way they are written.
+  Numbers, radicals and polynomials have one label, whatever way they are written. One of more than
+  MAX_LABEL characters is replaced by its SHA-256.
   """
   answer = answer.strip()
   node = parse(answer) if len(answer) <= MAX_TEXT else None
-  return ' '.join(answer.split()) if node is None else _write(node, answer)
+  name = ' '.join(answer.split()) if node is None else _write(node, answer)
+  if len(name) <= MAX_LABEL:
+    return name
+  return f'sha256:{hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()}'
 
 
 def value(answer: str) -> Fraction | None:

@@ -257,6 +257,7 @@ def test_hostile_answers_end_soon_and_earn_nothing(kind):
       start = time.process_time()
       read(text)
       assert time.process_time() - start < 1.2, text[:80]
+    assert len(label(text)) <= equivalence.MAX_LABEL
   assert not os.path.exists(MARK)
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20  # KiB
 
