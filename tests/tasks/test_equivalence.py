@@ -162,6 +162,23 @@ def test_classes_do_not_depend_on_order():
     assert set(map(frozenset, classes.values())) == expected
 
 
+PARTS = st.lists(st.sampled_from(['5', 'x=5', 'y=5', r'5\%', r'\$5', '6', 'x=6']), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PARTS, PARTS, st.randoms(use_true_random=False))
+def test_the_order_of_a_set_does_not_matter(left, right, random):
+  def shown(items):
+    return r'\{' + ', '.join(items) + r'\}'
+
+  before = compare(parse(shown(left)), parse(shown(right)))
+  random.shuffle(left)
+  random.shuffle(right)
+  names = {item[0] for item in [*left, *right] if '=' in item}
+  if len(names) < 2:  # 5, 6 for x = 5, y = 6 is in order
+    assert compare(parse(shown(left)), parse(shown(right))) is before
+
+
 def test_no_answer_has_no_class():
   assert cluster(['2', None, '1+1', None, '3']) == [0, -1, 0, -1, 1]
   assert cluster([]) == []
