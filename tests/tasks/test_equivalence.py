@@ -349,6 +349,44 @@ def test_sympy_runs_elsewhere_and_comes_back_when_it_is_killed():
 
 
 @needs_sympy
+def test_a_silent_worker_is_replaced_and_its_question_asked_again():
+  assert symbolic.warm()
+  worker = symbolic._service._worker
+  os.kill(worker._process.pid, signal.SIGSTOP)
+  assert status(r'\frac{1-\cos 2x}{2}+\cos^2 x', '1') is Status.EQUAL
+  assert symbolic._service._worker is not worker
+
+
+@needs_sympy
+def test_a_timeout_is_not_remembered(monkeypatch):
+  pair = r'\sin 4x', r'4 \sin x \cos x \cos 2x'
+  with monkeypatch.context() as patch:
+    patch.setattr(symbolic, 'decide', lambda *_, **__: (symbolic.Verdict.TIMEOUT, 1.0))
+    assert status(*pair) is Status.UNVERIFIABLE
+  assert status(*pair) is Status.EQUAL
+
+
+@needs_sympy
+def test_a_slow_start_is_tried_again(monkeypatch):
+  service = symbolic._Service()
+  with monkeypatch.context() as patch:
+    patch.setattr(symbolic, 'START_SECONDS', 0.01)
+    patch.setattr(symbolic, 'GRACE_SECONDS', 0.01)
+    assert not service.warm() and not service._missing
+    assert service.ask('{}') == (symbolic.Verdict.TIMEOUT, 0.0)
+  assert service.warm()
+  service.stop()
+
+
+def test_hashes_of_the_worker_are_not_random():
+  command = [*symbolic._PYTHON, '-c', 'import sys; print(hash("x"), "" in sys.path)']
+  printed = {
+    subprocess.check_output(command, env=symbolic._ENVIRONMENT, text=True) for _ in range(2)
+  }
+  assert len(printed) == 1 and 'False' in printed.pop()
+
+
+@needs_sympy
 def test_threads_and_alarms_of_the_caller_are_left_alone():
   found, handler = [], signal.signal(signal.SIGALRM, lambda *_: found.append('alarm'))
   try:

@@ -21,7 +21,7 @@ multiples of each other. Values without names stand for x = 5, y = 6 in that ord
 import enum
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from maxent_lm.tasks.maths import algebra, forms, numeric, symbolic
 from maxent_lm.tasks.maths.algebra import Form, TooLarge
@@ -47,7 +47,21 @@ def compare(left: Node, right: Node) -> Status:
 
   The work on exact forms, and the seconds that sympy takes, are bounded for the whole comparison.
   """
-  return _compare(_Effort(), left, right)
+  return judge(left, right).status
+
+
+class Outcome(NamedTuple):
+  """A status, and whether another time may give another one: sympy's time was over."""
+
+  status: Status
+  passing: bool
+
+
+def judge(left: Node, right: Node) -> Outcome:
+  """As `compare`, telling what depends on how busy the machine is from what does not."""
+  effort = _Effort()
+  status = _compare(effort, left, right)
+  return Outcome(status, effort.cut_short and status is UNVERIFIABLE)
 
 
 class _Effort:
@@ -55,6 +69,7 @@ class _Effort:
 
   def __init__(self) -> None:
     self.algebra, self.seconds = algebra.Algebra(), symbolic.SECONDS
+    self.cut_short = False  # a question was not answered, for lack of time
 
   def form(self, node: Node) -> Form:
     return forms.form(self.algebra, node)
@@ -62,9 +77,11 @@ class _Effort:
   def ask(self, left: Node, right: Node) -> Status:
     """Sympy's verdict."""
     if self.seconds < _LEAST_SECONDS:
+      self.cut_short = True
       return UNVERIFIABLE
     verdict, seconds = symbolic.decide(left, right, seconds=self.seconds)
     self.seconds -= seconds
+    self.cut_short |= verdict is symbolic.Verdict.TIMEOUT
     return _VERDICTS.get(verdict, UNVERIFIABLE)
 
 
