@@ -9,7 +9,7 @@ Worked example:
   extract_choice('#### A or B')                                      is None
   extract_word('So the answer is no.', ('yes', 'no'))                == 'no'
 
-What an answer means, and whether two are the same, is for equivalence.py to say. Every function is
+What an answer means, and whether two are the same, is for equivalence to say. Every function is
 total: hostile text (a million digits, digits of other scripts, nested brackets) costs at most
 linear time.
 """

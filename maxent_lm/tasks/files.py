@@ -124,7 +124,7 @@ class FileTask(Fingerprinted):
 
 
 class AnswerTask(FileTask):
-  """Final answers are found by answers.py and compared by equivalence.py.
+  """Final answers are found by answers.py and compared by equivalence.
 
   Where the gold answer is a number, the final one has to be a number, too: an expression that has
   the right value, such as 6 * 7 or the question itself, is not worked out. A cut response is graded

@@ -7,7 +7,7 @@ Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.j
   verify=exact   '4' and ' 4 ' get reward 1, anything else 0; the class is the text, stripped
   verify=number  'so 4', '#### 4.0' get reward 1: final answers are compared (answers.py)
   verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (answers.py)
-  verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence.py)
+  verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence)
 
 For 'number' and 'maths' the answer of a row may be a whole solution that ends in it, as in GSM8K
 and MATH; one for 'maths' that is the answer alone is demonstrated in a box. Rows with answers that

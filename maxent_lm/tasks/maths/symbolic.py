@@ -4,15 +4,14 @@ Worked example:
 
   decide(parse(r'\\sin^2 x+\\cos^2 x'), parse('1'))   (Verdict.EQUAL, 0.3), if sympy is there
 
-The process (worker.py) is started by exec with an empty environment (but for the seed of
-its hashes) and no file but its pipes; only
-trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each, behind
-the seccomp filter of the code sandbox where the kernel has one (`locked`). It is started when it is
-first needed, serves all threads one after another (a thread that waits does not lose its own
-second), is replaced when it dies, and ends when this process does. Nothing here sets a timer or a
-signal handler, so that it works in every thread; a forked copy of this process starts a worker of
-its own. A question to a worker that died or fell silent is asked once more, of another one. The
-worker's hashes are not random, so that the same question takes the same way through sympy.
+The process (worker.py) is started by exec with an environment of nothing but the seed of its hashes
+and no file but its pipes; only trees cross, as JSON. It imports sympy once and forks for every
+question: 1 s and 1 GiB each, behind the seccomp filter of the code sandbox where the kernel has one
+(`locked`). It is started when it is first needed, serves all threads one after another (a thread
+that waits does not lose its own second), is replaced when it dies or falls silent, and is then
+asked once more, and ends when this process does. Nothing here sets a timer or a signal handler, so
+that it works in every thread; a forked copy of this process starts a worker of its own. The
+worker's hashes are not random: the same question takes the same way through sympy.
 
 Without sympy, an optional extra (`pip install maxent_lm[maths]`), every answer is UNDECIDED.
 """

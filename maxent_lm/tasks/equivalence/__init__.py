@@ -19,20 +19,14 @@ Equality is that of values: 6 * 7 is 42. Whether an answer is worked out is for 
 (`value`). It is reflexive and symmetric. It is not transitive (x = 5 and y = 5 are both 5), so that
 classes are those of its closure, which do not depend on the order of the answers.
 
-As a program, `python -m maxent_lm.tasks.equivalence` reads JSON lines {"gold": ..., "answer": ...,
-"extract": false} from standard input; with "extract": true the answer is a whole response. For each
-it prints {"equal": bool, "status": "equal|different|unverifiable", "extracted": ...}. A response
-without an answer is "different", with null extracted.
+As a program, see __main__.py: `python -m maxent_lm.tasks.equivalence`.
 """
 
 import contextlib
 import functools
 import hashlib
-import json
-import sys
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, TextIO
 
 from maxent_lm.tasks import answers, clusters
 from maxent_lm.tasks.maths import algebra, forms
@@ -168,40 +162,3 @@ def _write(node: Node, text: str) -> str:
     return ' '.join(text.split())
   number = algebra.rational(form)
   return str(number) if number is not None else algebra.write(form)
-
-
-# --- the program -------------------------------------------------------------------------------
-
-
-def answer_line(line: str) -> dict[str, Any]:
-  """What the program prints for a line.
-
-  Raises:
-    ValueError: the line is no object with the texts `gold` and `answer`.
-  """
-  row = json.loads(line)
-  if not isinstance(row, dict):
-    raise ValueError('not a JSON object')
-  gold, answer = row.get('gold'), row.get('answer')
-  if not isinstance(gold, str) or not isinstance(answer, str):
-    raise ValueError("'gold' and 'answer' must be texts")
-  found, extracted = grade(gold, answer) if row.get('extract') else (status(gold, answer), answer)
-  return {'equal': found is Status.EQUAL, 'status': found.value, 'extracted': extracted}
-
-
-def main(source: TextIO, sink: TextIO) -> int:
-  """Answers every line of `source` at once; 1 after a line that is no question, else 0."""
-  for number, line in enumerate(source, 1):
-    if not line.strip():
-      continue
-    try:
-      reply = answer_line(line)
-    except (ValueError, RecursionError) as error:
-      print(f'error: line {number}: {error}', file=sys.stderr)
-      return 1
-    print(json.dumps(reply), file=sink, flush=True)
-  return 0
-
-
-if __name__ == '__main__':
-  sys.exit(main(sys.stdin, sys.stdout))
