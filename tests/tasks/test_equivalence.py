@@ -219,6 +219,7 @@ def test_units(text, name):
 def test_other_names_of_a_unit_are_the_same():
   assert equal('45 min', '45 minutes') and equal('2 hrs', '2 hours') and equal('3 ft', '3 feet')
   assert not equal('45 min', '45 seconds') and not equal('5 km/h', '5 km')
+  assert not equal('42', '42 gross') and not equal('42', r'42\text{k}')
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ _KNOWN = frozenset(  # as `name` spells them
   'kg g mg lb oz gram ton tonne l ml liter litre gallon quart pint cup tablespoon teaspoon '
   'second minute hour day week month year decade century ms a.m p.m am pm mph kph '
   'cent dollar usd percent penny nickel dime euro eur yen rupee pence '
-  'degree radian rad celsius fahrenheit kelvin c f k n newton j joule w watt v volt ampere ohm hz '
+  'degree radian rad celsius fahrenheit kelvin c f n newton j joule w watt v volt ampere ohm hz '
   'hertz pa pascal mole bit byte '
   'unit point way solution root digit time step coin student apple egg ball '
   'person people man men woman women child children fish sheep mice dice deer geese teeth'.split()
@@ -42,7 +42,7 @@ _NO_NOUNS = frozenset(  # end as plurals do, and are none
   'regardless nevertheless besides afterwards otherwise hundreds thousands millions billions '
   'trillions dozens tens scores pairs halves thirds quarters fourths fifths sixths sevenths '
   'eighths ninths tenths hundredths thousandths ones guess equals differs fails means misses '
-  'nonsense class cross'.split()
+  'nonsense class cross gross'.split()
 )
 
 
