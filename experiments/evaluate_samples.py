@@ -9,7 +9,7 @@ python experiments/evaluate_samples.py --samples=FILE --workdir=runs/samples \
 
 FILE is .jsonl or .jsonl.gz with a line a problem and a list of its responses (`--field`); other
 flags name what else a line has. The first form grades by the test split of a task, line i being an
-answer to its problem i; the second by equality with the answer in the line (tasks/equivalence.py).
+answer to its problem i; the second by equality with the answer in the line (tasks/equivalence).
 Both compare with the rewards of the file, if these are named: differences.jsonl lists the samples
 that differ. The third takes rewards, and classes, as they are. Written are the files of
 experiments/evaluate.py; lengths are in words.

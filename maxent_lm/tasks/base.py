@@ -249,7 +249,20 @@ def grade_parts(
   return graded
 
 
-class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
+class Undecided(abc.ABC):
+  """A task whose verifier may be unable to tell if an answer is right; then the reward is 0."""
+
+  @abc.abstractmethod
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """Whether the response has an answer that is neither shown to be right nor to be wrong."""
+
+
+def undecided(task: Task, problem: Problem, response: str, finished: bool) -> bool:
+  """As the task's method; False for a task that has none and always decides."""
+  return isinstance(task, Undecided) and task.undecided(problem, response, finished)
+
+
+class Subset(Scheduled, Batched, Fingerprinted, Sandboxed, Undecided):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -293,6 +306,10 @@ class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
   ) -> list[float | None]:
     """As the task's."""
     return grade(self._task, problems, responses, finished)
+
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """As the task's."""
+    return undecided(self._task, problem, response, finished)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the task's."""

@@ -25,13 +25,15 @@ from maxent_lm.tasks.base import (
   Sandboxed,
   Scheduled,
   Task,
+  Undecided,
   fingerprint,
   grade_parts,
+  undecided,
 )
 from maxent_lm.tasks.code_answers import weakest_tier
 
 
-class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
+class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed, Undecided):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -89,6 +91,11 @@ class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
   def _part(self, problem: Problem) -> tuple[int, Task, Problem]:
     number, inner = problem.data
     return number, self._stages[number], inner
+
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """As the problem's own stage's."""
+    _, task, inner = self._part(problem)
+    return undecided(task, inner, response, finished)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the problem's own stage's."""

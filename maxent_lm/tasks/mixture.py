@@ -27,8 +27,10 @@ from maxent_lm.tasks.base import (
   Sandboxed,
   Scheduled,
   Task,
+  Undecided,
   fingerprint,
   grade_parts,
+  undecided,
 )
 from maxent_lm.tasks.code_answers import weakest_tier
 
@@ -47,7 +49,7 @@ def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.nda
   return owner[order], (turn % np.asarray(lengths)[owner])[order]
 
 
-class Mixture(Batched, Fingerprinted, Sandboxed):
+class Mixture(Batched, Fingerprinted, Sandboxed, Undecided):
   """The problems of all `parts`; `weights` are their shares (empty: equal ones), in their order.
 
   Raises:
@@ -103,6 +105,11 @@ class Mixture(Batched, Fingerprinted, Sandboxed):
   def _part(self, problem: Problem) -> tuple[str, Task, Problem]:
     name, inner = problem.data
     return name, self._parts[name], inner
+
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """As the problem's own task's."""
+    _, task, inner = self._part(problem)
+    return undecided(task, inner, response, finished)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the problem's own task's."""

@@ -18,7 +18,7 @@ from maxent_lm import replay as ring
 from maxent_lm.data import Graded, Reader
 from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
-from maxent_lm.tasks.base import Problem, draw_indices
+from maxent_lm.tasks.base import Problem, Undecided, draw_indices
 from maxent_lm.train import counts
 from maxent_lm.train.counts import Counts
 from maxent_lm.train.state import TrainState
@@ -147,6 +147,9 @@ class Rollouts:
     classes = np.array(graded.classes, object).reshape(-1, self.group_size).tolist()
     names = [Named(problem.id, each) for problem, each in zip(problems, classes, strict=True)]
     metrics = _measure(graded, rollout, self.group_size)
+    if isinstance(task, Undecided):  # the share of answers that could not be compared
+      verdicts = map(task.undecided, rows, graded.texts, graded.finished.tolist())
+      metrics['undecided'] = float(np.mean(list(verdicts)))
     return Sampled(groups, names, metrics, _samples(rows, graded))
 
   def demonstrate(self, step: int, count: int) -> list[Group]:

@@ -10,7 +10,7 @@ from maxent_lm import replay
 from maxent_lm.data import Graded
 from maxent_lm.sampling.generate import Rollout
 from maxent_lm.shaping.advantages import group_normalised, leave_one_out
-from maxent_lm.tasks.base import Problem
+from maxent_lm.tasks.base import Problem, Undecided
 from maxent_lm.train.collect import Rollouts, informative
 
 G, N, T = 4, 3, 2
@@ -64,6 +64,20 @@ def sample(rewards):
 
 
 REWARDS = [1, UNKNOWN, 0, 0, UNKNOWN, 1, 1, 1, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+
+
+class Unsure(list, Undecided):
+  """Problems; the first one is never decided."""
+
+  def undecided(self, problem, response, finished):
+    return response == 'c' and problem.data == 0
+
+
+def test_undecided_answers_are_counted():
+  made, sampled = sample([0] * (N * G))
+  assert 'undecided' not in sampled.metrics
+  made.reader.task = Unsure(made.reader.task)
+  np.testing.assert_allclose(made.sample(0, STATE).metrics['undecided'], 1 / N)
 
 
 def test_a_row_of_unknown_reward_is_empty():
