@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from maxent_lm.tasks.sandbox import candidate, supervisor
-from maxent_lm.tasks.sandbox.examiner import WAITING
+from maxent_lm.tasks.sandbox.examiner import BOARD_BYTES, HEARD, TURN, WAITING
 from maxent_lm.tasks.sandbox.programs import Program, Verdict
 from maxent_lm.tasks.sandbox.supervisor import Children, End, Zygote, is_dead
 
@@ -22,6 +22,8 @@ MAX_REPORT = 2**16
 WALL_FACTOR, WALL_EXTRA_S, PATIENCE = 2.0, 1.0, 5.0
 AWAKE = 0.05  # share of the time spent computing below which a process counts as asleep
 LETTING_DIE_S = 1.0
+# A process may come to these by what it computes; other signals are somebody else's.
+OWN_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 class InfraError(Exception):
@@ -123,7 +125,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
   with _Ends() as ends:
     source = ends.file(program.code.encode('utf-8', 'surrogatepass'))
     asked = json.dumps({'tests': program.tests, 'names': program.names}).encode()
-    payload, board = ends.file(asked), ends.file(b'\0')
+    payload, board = ends.file(asked), ends.file(bytes(BOARD_BYTES))
     first, second = socket.socketpair()
     theirs, ours = ends.keep(first.detach()), ends.keep(second.detach())
     read, write = ends.pipe()
@@ -132,7 +134,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
     try:
       ends.drop([source, theirs, payload, ours, write])
       report = _read(read, MAX_REPORT, _Clock(program, children))
-      turn = os.pread(board, 1, 0)[0]  # before the end of the one wakes the other
+      noted = os.pread(board, BOARD_BYTES, 0)  # before the end of the one wakes the other
       # A candidate that merely closed its connection is alive, and killing it must not look as if
       # somebody else had done so.
       patience = LETTING_DIE_S if b'"crashed"' in report.data else 0
@@ -143,13 +145,16 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
   if stopped:
     raise InfraError('a process was stopped by something else.')
   if not report.whole:
-    if turn == WAITING:
+    if noted[TURN] == WAITING:
       return Verdict('timeout', 'the program did not answer in time')
     raise InfraError('the tests hang.')
   if not report.data:
     if _is_timeout(second_end, program.timeout_s):
       return Verdict('timeout', 'in the tests')
-    raise InfraError(f'the process of the tests ended with {second_end.code}.')
+    ended = f'the process of the tests ended with {second_end.code}'
+    if noted[HEARD] and (second_end.code >= 0 or -second_end.code in OWN_SIGNALS):
+      return Verdict('failed', f'{ended}, from what the program sent')
+    raise InfraError(f'{ended}.')
   return _explain(Verdict(**json.loads(report.data)), first_end if died else None, program)
 
 

@@ -101,6 +101,54 @@ def test_programs_on_stdin(sandbox):
     assert verdict.status == status, (code, verdict)
 
 
+LONG = 'def f(): return 1 << 100000'
+DEQUES = """import os
+from struct import pack
+def f():
+  value = b'l' + pack('<I', 1600000) + (b'k' + bytes(4)) * 1600000
+  data = b't' + pack('<I', 3) + b'i' + pack('<IB', 1, 1) + b's' + pack('<I', 5) + b'value' + value
+  data = pack('<I', len(data)) + data
+  for fd in range(3, 32):
+    try:
+      while data:
+        data = data[os.write(fd, data) :]
+    except OSError:
+      pass
+"""
+# Tests that do with a value what goes wrong for some: (code, tests).
+BREAKING = [
+  (LONG, 'v = f()\nassert v == 4, v'),
+  (LONG, 'assert {1: 2}[f()] == 2'),
+  (LONG, 'assert f() == 4, [{f(): f()}]'),
+  (LONG, 'raise ValueError(f())'),
+  (LONG, 'raise type("E", (Exception,), {"__str__": lambda self: str(f())})'),
+  (LONG, 'print(f())\nassert f() == 4'),
+  ('def f(): return "\\ud800" * 10**6', 'assert not f(), f()'),
+  ('def f(): return b"\\0" * 7 * 10**6', 'assert not f(), f()'),
+  ('from decimal import Decimal\ndef f(): return Decimal("sNaN")', 'assert f() == 1, f()'),
+  ('from decimal import Decimal\ndef f(): return Decimal("1e999999999")', 'assert int(f()) == 1'),
+  ('def f(): return [[[[[[[[]]]]]]]] * 10**5', 'assert not f(), f()'),
+  ('def f(): return 10**9', 'assert g(f())\ndef g(n): return n and g(n - 1)'),
+  ('def f(): return 10**9',
+   'import sys\nsys.setrecursionlimit(10**9)\ndef g(n): return n and g(n - 1)\nassert g(f())'),
+  ('def f(): return 2**28', 'kept = [[0] * f()]\ndef g(): return kept\nassert not g(), g()'),
+  ('def f(): return 1', 'import ctypes\nctypes.string_at(f())\nassert f() == 2'),
+  ('def f(): return 0', 'import os\nos._exit(f())'),
+  ('def f(): return 1', 'import os\nos._exit(f())'),
+  ('E = type("x" * 70000, (Exception,), {})\nraise E("y")', 'assert f()'),
+  ('E = type("x" * 10**7, (Exception,), {})\nraise E("y")', 'assert f()'),
+  ('def f(): raise type("\\ud800" * 10**6, (Exception,), {})("\\ud800" * 10**6)', 'assert f()'),
+  (DEQUES, 'kept = f()\ndef g(): return kept\nassert not kept, kept'),
+]  # fmt: skip
+
+
+def test_no_program_is_excused_by_what_it_sends(sandbox):
+  verdicts = sandbox.run_all([program(code, tests) for code, tests in BREAKING])
+  told = list(zip(BREAKING, verdicts, strict=True))
+  assert not [item for item in told if item[1].reward != 0]
+  assert all(len(verdict.detail) <= 600 for verdict in verdicts)
+
+
 def test_named_functions_may_be_built_in_ones(sandbox):
   code, tests = 'def sum(a, b):\n  return a + b', 'assert sum(10, 15) == 25'
   assert not sandbox.run(program(code, tests)).passed
