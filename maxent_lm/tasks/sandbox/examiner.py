@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 
 from maxent_lm.tasks.sandbox import wire
 
-# The board, two bytes: who has to move, the candidate or the tests; whether the candidate was heard.
+# The board, two bytes: who has to move, the candidate or the tests; whether the candidate has been
+# heard.
 WAITING, WORKING = 1, 0
 TURN, HEARD = 0, 1
 BOARD_BYTES = 2
@@ -130,9 +131,7 @@ class Candidate:
 
 def _is_answer(answer: Any, call: int) -> bool:
   """Whether it has the form of one; of other types even a comparison may raise."""
-  return (
-    type(answer) is tuple and len(answer) >= 3 and type(answer[0]) is int and answer[0] == call
-  )
+  return type(answer) is tuple and len(answer) >= 3 and type(answer[0]) is int and answer[0] == call
 
 
 def _text(error: BaseException) -> str:
