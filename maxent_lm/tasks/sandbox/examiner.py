@@ -173,6 +173,18 @@ def used_modules(tests: str) -> set[str]:
   return owners & sys.stdlib_module_names
 
 
+def imported(tests: str) -> set[str]:
+  """Names of the modules that the tests import by statements, with those of their packages."""
+  names = []
+  for node in ast.walk(ast.parse(tests)):
+    if isinstance(node, ast.Import):
+      names += [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      names.append(node.module or '')
+  parts = [name.split('.') for name in names]
+  return {'.'.join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+
+
 def _namespace(candidate: Candidate, tests: str, names: list[str]) -> dict[str, Any]:
   free = free_names(tests)
   modules = {name: importlib.import_module(name) for name in used_modules(tests) & set(free)}
@@ -194,11 +206,11 @@ def judge(tests: str, names: list[str], channel: int, board: mmap.mmap) -> tuple
     candidate.check_over()
   except Stopped as stopped:
     return stopped.status, stopped.detail
-  except ModuleNotFoundError as error:  # no candidate can raise it here
-    return 'invalid_tests', _text(error)
   except MemoryError:
     return 'oom', 'in the tests'
   except BaseException as error:
+    if isinstance(error, ModuleNotFoundError) and error.name in imported(tests):
+      return 'invalid_tests', _text(error)  # no candidate can raise it
     opaque = wire.Opaque.received > 0  # what came was not there to be compared
     return 'not_plain_data' if opaque else 'failed', _text(error)
   return ('passed', '') if candidate.calls else ('no_calls', 'the tests call no candidate function')

@@ -160,8 +160,6 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
 
 def _explain(verdict: Verdict, end: End | None, program: Program) -> Verdict:
   """The verdict of the examiner, with what it cannot see: how the candidate's process ended."""
-  if verdict.status == 'invalid_tests':
-    raise InfraError(f'the tests are no program: {verdict.detail}')
   if verdict.status != 'crashed' or end is None:
     return verdict
   if _is_timeout(end, program.timeout_s):

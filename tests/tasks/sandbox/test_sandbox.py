@@ -169,9 +169,19 @@ def test_limits_hold_within_bounds(sandbox):
 
 
 def test_tests_that_are_no_program_say_nothing(sandbox):
-  for tests in ('assert f(', 'import no_such_module\nassert f()'):
+  runs, before = [], sandbox.counts['infra_error']
+  attempt = sandbox._attempt
+  sandbox._attempt = lambda each: runs.append(each) or attempt(each)
+  bad = ('assert f(', 'import no_such_module\nassert f()', 'f()\nfrom os.no_such import x')
+  for tests in bad:
     verdict = sandbox.run(program('def f(): return 1', tests))
-    assert verdict.status == 'infra_error' and verdict.reward is None
+    assert verdict.status == 'invalid_tests' and verdict.reward is None and verdict.detail
+  del sandbox._attempt
+  assert len(runs) == len(bad)  # it is no fault of the sandbox, and the same again
+  assert sandbox.counts['infra_error'] == before and not any(list(sandbox._recent)[-len(bad) :])
+  # What they import by a value of the program is the program's doing.
+  tests = 'import importlib\nimportlib.import_module(f())'
+  assert sandbox.run(program('def f(): return "no_such"', tests)).status == 'failed'
 
 
 def test_free_names():
@@ -239,5 +249,15 @@ def test_the_command_line():
   for text in ('', '[]', '{}', '{"code": 1}', '{"code": "", "test": ""}', '{"code": "x"}'):
     code, lines, error = ask(text=text)
     assert code == 2 and not lines and error.startswith('error: ')
+  broken = json.dumps({'code': ADD, 'tests': 'assert ('})
+  code, lines, _ = ask('--batch', text=f'{good}\n{broken}\n{bad}\n')
+  told = [json.loads(line) for line in lines]
+  assert code == 2 and [each['status'] for each in told] == ['passed', 'invalid_tests', 'failed']
+  code, lines, error = ask('--batch', text=f'{good}\n\n{{"code": 1}}\n{good}')
+  assert code == 2 and not lines and error.startswith('error: line 3: field "code"')
+  code, lines, error = ask('--batch', text=f'{good}\n{{"code": "x"}}')
+  assert code == 2 and not lines and error.startswith('error: line 2: a program needs')
+  code, lines, error = ask('--parallel', '-1', text=good)
+  assert code == 2 and not lines and error.startswith('error: parallel=-1')
   code, lines, _ = ask('--probe', text='')
   assert code == 0 and set(json.loads(lines[-1])['why']) == set(TIERS)
