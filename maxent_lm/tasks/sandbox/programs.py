@@ -12,7 +12,7 @@ from typing import NamedTuple
 STATUSES = {
   'passed': 'the tests ran to their end and called the program, or every output was right',
   'failed': 'a test was false or raised; a program on stdin printed something else or raised',
-  'timeout': 'more CPU seconds than allowed, or asleep for much longer',
+  'timeout': 'more CPU seconds than allowed, or asleep for longer than twice that and 1 s',
   'oom': 'more memory than allowed',
   'syntax': 'not a Python program',
   'candidate_load_error': 'an exception before any function was called',

@@ -18,9 +18,11 @@ from maxent_lm.tasks.sandbox.supervisor import Children, End, Zygote, is_dead
 MAX_OUTPUT = 4 * 2**20
 MAX_REPORT = 2**16
 # CPU seconds are the limit that does not depend on the load. The clock on the wall is for those who
-# sleep: whoever still computes when it runs out gets more, up to a bound.
+# sleep: whoever still computes when it runs out, or waits for a CPU, gets more, up to a bound.
 WALL_FACTOR, WALL_EXTRA_S, PATIENCE = 2.0, 1.0, 5.0
-AWAKE = 0.05  # share of the time spent computing below which a process counts as asleep
+# Shares of the time since the last look below which a run counts as asleep: of computing and of
+# waiting for a CPU; of computing alone, where the system does not tell who waits.
+AWAKE, AWAKE_UNTOLD = 0.5, 0.05
 LETTING_DIE_S = 1.0
 # A process may come to these by what it computes; other signals are somebody else's.
 OWN_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
@@ -71,17 +73,29 @@ class _Clock:
     self._start = time.monotonic()
     self._soft = WALL_FACTOR * program.timeout_s + WALL_EXTRA_S
     self._hard = PATIENCE * self._soft
+    self._looked = self._busy = 0.0  # when, and the busy seconds by then
 
   def left(self) -> float:
     """Seconds until the limit; 0 if it is reached, more if the processes are still computing."""
     elapsed = time.monotonic() - self._start
     if elapsed < self._soft:
       return self._soft - elapsed
-    used = sum(map(supervisor.cpu_seconds, self._children.pidfds))
-    if elapsed >= self._hard or used < AWAKE * elapsed:
+    if elapsed >= self._hard or self._is_asleep(elapsed):
       return 0.0
     self._soft = elapsed + min(1.0, self._hard - elapsed)
     return self._soft - elapsed
+
+  def _is_asleep(self, elapsed: float) -> bool:
+    """Whether the processes could have run for too little of the time since the last look."""
+    pidfds = self._children.pidfds
+    used = sum(map(supervisor.cpu_seconds, pidfds))
+    waited = [supervisor.waited_seconds(pidfd) for pidfd in pidfds]
+    told = [seconds for seconds in waited if seconds is not None]
+    share = AWAKE if len(told) == len(waited) else AWAKE_UNTOLD
+    busy, since = used + sum(told) - self._busy, elapsed - self._looked
+    self._busy, self._looked = self._busy + busy, elapsed
+    # A long wait is told only when it is over.
+    return busy < share * since and not any(map(supervisor.is_runnable, pidfds))
 
 
 class _Output(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxUnavailable, pool, runs
 from maxent_lm.tasks.sandbox.examiner import free_names, used_modules
 from maxent_lm.tasks.sandbox.jail import TIERS
-from maxent_lm.tasks.sandbox.supervisor import Refused
+from maxent_lm.tasks.sandbox.supervisor import Children, Refused
 
 ADD = 'def add(a, b):\n  return a + b\n'
 # (code, tests, status)
@@ -166,6 +166,77 @@ def test_limits_hold_within_bounds(sandbox):
   slow = program('import time\ndef f():\n  time.sleep(99)', 'f()', timeout_s=0.3)
   assert sandbox.run(slow).status == 'timeout'
   assert time.monotonic() - started < 8
+
+
+NAPPING = """import time
+def f():
+  while True:
+    start = time.process_time()
+    while time.process_time() < start + 0.03: pass
+    time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize('how', ['function', 'script'])
+def test_to_compute_now_and_then_does_not_keep_a_slot(sandbox, monkeypatch, how):
+  looks = []
+  asleep = runs._Clock._is_asleep
+  monkeypatch.setattr(
+    runs._Clock, '_is_asleep', lambda *args: looks.append(asleep(*args)) or looks[-1]
+  )
+  napping = program(NAPPING, 'assert f()', timeout_s=0.5)
+  if how == 'script':
+    napping = program(f'{NAPPING}f()', '', cases=(('', 'x'),), timeout_s=0.5)
+  assert sandbox.run(napping).status == 'timeout'
+  # Of ten that are possible; a second one where the first found it at its work.
+  assert looks[-1] and len(looks) <= 3
+
+
+class _Process:
+  """What the clock sees of a process that uses and waits for so much of every second."""
+
+  def __init__(self, monkeypatch, *, uses, waits, runnable=False):
+    self.now = 0.0
+    monkeypatch.setattr(runs.time, 'monotonic', lambda: self.now)
+    see = {
+      'cpu_seconds': lambda _: uses * self.now,
+      'waited_seconds': lambda _: None if waits is None else waits * self.now,
+      'is_runnable': lambda _: runnable,
+    }
+    for name, told in see.items():
+      monkeypatch.setattr(runs.supervisor, name, told)
+
+  def stopped_after(self, timeout_s):
+    """Seconds until the clock has run out."""
+    clock = runs._Clock(program('x', 'x', timeout_s=timeout_s), Children([1], [1]))
+    while left := clock.left():
+      self.now += left
+    return self.now
+
+
+@pytest.mark.parametrize(
+  ('uses', 'waits', 'runnable', 'seconds'),
+  [
+    (0.0, 0.0, False, 3),
+    (0.06, 0.0, False, 3),
+    (0.45, 0.0, False, 3),
+    (0.06, 0.3, False, 3),  # on a busy machine even a sleeper waits a little
+    (0.06, 0.9, False, 15),  # it would run if it got a CPU
+    (0.3, 0.3, False, 15),
+    (0.0, 0.0, True, 15),  # it has not got one at all
+    (0.06, None, False, 15),  # not told here
+    (0.04, None, False, 3),
+  ],
+)
+def test_who_is_asleep(monkeypatch, uses, waits, runnable, seconds):
+  process = _Process(monkeypatch, uses=uses, waits=waits, runnable=runnable)
+  assert process.stopped_after(1.0) == pytest.approx(seconds)
+
+
+def test_what_was_computed_before_the_last_look_does_not_count(monkeypatch):
+  process = _Process(monkeypatch, uses=0, waits=0)
+  monkeypatch.setattr(runs.supervisor, 'cpu_seconds', lambda _: min(process.now, 3.0))
+  assert process.stopped_after(1.0) == pytest.approx(4)
 
 
 def test_tests_that_are_no_program_say_nothing(sandbox):
