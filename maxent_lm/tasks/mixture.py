@@ -7,8 +7,8 @@ Worked example, weights 2 and 1 over countdown (3 problems) and arithmetic (2 pr
   problem  0            0             1            2            1             0
 
 An epoch shows every problem of every part at least once; parts that would be through earlier begin
-again. It has about max_p (problems of p / w_p) problems, w_p being the shares, so a small share of a
-large part makes it long. Within it parts take turns by the rule of [Tijdeman 1980]: of any first
+again. It has about max_p (problems of p / w_p) problems, w_p being the shares, so a small share of
+a large part makes it long. Within it parts take turns by the rule of [Tijdeman 1980]: of any first
 n problems part p has n w_p, within 1 - 1 / (2 P - 2) for P parts. So the first problems of the test
 split are in the same shares, and so is a batch in expectation. All of it follows from the lengths
 and the weights; nothing is drawn.
