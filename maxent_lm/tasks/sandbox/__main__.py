@@ -8,7 +8,8 @@ prints, as its last line, {"passed": true, "status": "passed"}. The object may a
 `--batch` takes one object a line and prints one line for each, in order; `--probe` prints which
 tier this machine gives, and why. Exit status 2: bad input, or no tier, and nothing was run, unless
 it is tests that turn out to be no program ("status": "invalid_tests"); 3: a fault of the sandbox
-("status": "infra_error"). Neither status says anything about the program.
+("status": "infra_error"), or so many of them that no verdict is printed. Neither status says
+anything about the program.
 """
 
 import argparse
@@ -16,7 +17,13 @@ import json
 import sys
 from typing import Any
 
-from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxUnavailable, Verdict
+from maxent_lm.tasks.sandbox import (
+  Program,
+  Sandbox,
+  SandboxUnavailable,
+  TooManyFaults,
+  Verdict,
+)
 from maxent_lm.tasks.sandbox.jail import TIERS
 from maxent_lm.tasks.sandbox.programs import check
 
@@ -110,6 +117,9 @@ def main() -> int:
   except (ValueError, SandboxUnavailable) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
+  except TooManyFaults as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 3
   for verdict in verdicts:
     show(verdict)
   statuses = {verdict.status for verdict in verdicts}
