@@ -57,13 +57,17 @@ def main(_: Sequence[str]) -> None:
   with cli.user_errors():
     given = list(stored.read(SAMPLES.value, stored.Columns(FIELD.value, **names)))
     lines, task = _graded(given)
+    if not lines:
+      raise ValueError(f"'{SAMPLES.value}' has no lines: name a file with responses")
     rows = stored.measure(lines, task)
   if names['rewards'] and lines is not given:
     differ = stored.differences(lines, given)
     head['differences'] = len(differ)
     workdir.mkdir(parents=True, exist_ok=True)
     folder.write_lines(workdir / 'differences.jsonl', differ)
-  print(evaluated.text(evaluated.write(workdir, head, [rows])))
+  with cli.user_errors():
+    row = evaluated.write(workdir, head, [rows])
+  print(evaluated.text(row))
   print(f'written: {workdir}/evaluation.json, .jsonl and .png')
 
 

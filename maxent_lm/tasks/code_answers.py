@@ -42,19 +42,21 @@ def until(response: str, stops: tuple[str, ...]) -> str:
 def same(code: str) -> str | None:
   """A name that programs share if they differ in comments and blanks only; None for no program.
 
-  Works on the tokens: parsing a hostile program may end the process that does it.
+  Works on the tokens: parsing a hostile program may end the process that does it. Takes time linear
+  in the length: it stops at the first text that is no token, as after a stray quote every further
+  one would have the rest of its line read again.
   """
   if len(code) > MAX_CHARACTERS or '\0' in code:
     return None
+  told = []
   try:
-    tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+      if token.type == tokenize.ERRORTOKEN:
+        return None
+      if token.type not in SILENT:
+        told.append((token.type, '' if token.type in LAYOUT else token.string))
   except (tokenize.TokenError, SyntaxError, ValueError):
     return None
-  told = [
-    (token.type, '' if token.type in LAYOUT else token.string)
-    for token in tokens
-    if token.type not in SILENT
-  ]
   return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 

@@ -311,18 +311,20 @@ class Mixed:
 def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, float]:
   """Means over the batch; `distinct` counts different correct classes in a group.
 
-  `faults` is the share of the rows whose reward is unknown; rewards are about the others.
+  `faults` is the share of the rows whose reward is unknown; rewards are about the others, and
+  `solved` and `distinct` about the groups that have others.
   """
   correct = graded.rewards == 1
   known = ~np.isnan(graded.rewards)
   rows = max(known.sum(), 1)
-  classes = np.array([mode or '' for mode in graded.classes], dtype=object)
-  groups = zip(correct.reshape(-1, group_size), classes.reshape(-1, group_size), strict=True)
+  told = known.reshape(-1, group_size).any(axis=1)
+  groups = max(told.sum(), 1)
+  classes = np.where(correct, [mode or '' for mode in graded.classes], '').reshape(-1, group_size)
   return {
     'reward': float(graded.rewards[known].sum(dtype=np.float64) / rows),
     'success': float(correct.sum() / rows),
-    'solved': float(correct.reshape(-1, group_size).any(axis=1).mean()),
-    'distinct': float(np.mean([len(set(names[right]) - {''}) for right, names in groups])),
+    'solved': float(correct.reshape(-1, group_size).any(axis=1).sum() / groups),
+    'distinct': float(sum(len(set(names) - {''}) for names in classes) / groups),
     'finished': float(graded.finished.mean()),
     'length': float(np.mean(rollout.length)),
     'faults': float(1 - known.mean()),
@@ -330,12 +332,14 @@ def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, flo
 
 
 def _samples(problems: Sequence[Problem], graded: Graded) -> list[dict[str, Any]]:
+  """Every so many rows, to be read; an unknown reward is None, as JSON has no NaN."""
   stride = max(1, len(problems) // SHOWN)
+  rewards = [None if np.isnan(reward) else float(reward) for reward in graded.rewards]
   return [
     {
       'prompt': problems[row].prompt,
       'response': graded.texts[row],
-      'reward': float(graded.rewards[row]),
+      'reward': rewards[row],
       'class': graded.classes[row],
       'finished': bool(graded.finished[row]),
     }
