@@ -155,15 +155,21 @@ def leaks(tier: str, runs: int, parallel: int, folders: Sequence[str]) -> dict[s
     sandbox.run_all([program for program, _ in planned[:100]])
     warm = inventory(sandbox, folders)
     verdicts = sandbox.run_all([program for program, _ in planned])
-    left = settled(warm, sandbox, folders)
-  left += settled(start, None, folders)
+    left = {*settled(warm, sandbox, folders)}
+  left |= {*settled(start, None, folders)}
   other = [
     f'{status} was {verdict.status} {verdict.detail}'
     for (_, status), verdict in zip(planned, verdicts, strict=True)
     if verdict.status != status
   ]
   counts = dict(collections.Counter(verdict.status for verdict in verdicts))
-  return {'tier': tier, 'runs': runs, 'statuses': counts, 'left': left, 'unexpected': other[:9]}
+  return {
+    'tier': tier,
+    'runs': runs,
+    'statuses': counts,
+    'left': sorted(left),
+    'unexpected': other[:9],
+  }
 
 
 def main(argv: Sequence[str]) -> None:

@@ -130,6 +130,15 @@ def _is_timeout(end: End, timeout_s: float) -> bool:
   return by_timer or (end.code == -signal.SIGKILL and end.cpu_s >= timeout_s)
 
 
+def _was_cut_off(end: End, timeout_s: float, whose: str) -> bool:
+  """Whether the limit of CPU seconds ended the process; InfraError if somebody else did."""
+  if _is_timeout(end, timeout_s):
+    return True
+  if end.code == -signal.SIGKILL:  # it has no way to do that to itself
+    raise InfraError(f'the process of the {whose} was killed by something else.')
+  return False
+
+
 def run_tests(zygote: Zygote, program: Program) -> Verdict:
   """Runs a program with tests in Python.
 
@@ -163,7 +172,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
       return Verdict('timeout', 'the program did not answer in time')
     raise InfraError('the tests hang.')
   if not report.data:
-    if _is_timeout(second_end, program.timeout_s):
+    if _was_cut_off(second_end, program.timeout_s, 'tests'):
       return Verdict('timeout', 'in the tests')
     ended = f'the process of the tests ended with {second_end.code}'
     if noted[HEARD] and (second_end.code >= 0 or -second_end.code in OWN_SIGNALS):
@@ -176,10 +185,8 @@ def _explain(verdict: Verdict, end: End | None, program: Program) -> Verdict:
   """The verdict of the examiner, with what it cannot see: how the candidate's process ended."""
   if verdict.status != 'crashed' or end is None:
     return verdict
-  if _is_timeout(end, program.timeout_s):
+  if _was_cut_off(end, program.timeout_s, 'program'):
     return Verdict('timeout', 'CPU seconds')
-  if end.code == -signal.SIGKILL:  # it has no way to do that to itself
-    raise InfraError('the process of the program was killed by something else.')
   return verdict._replace(detail=f'its process ended with {end.code}')
 
 
@@ -206,10 +213,8 @@ def run_case(zygote: Zygote, program: Program, stdin: str, expected: str) -> Ver
     return Verdict('output_limit', f'more than {MAX_OUTPUT} bytes')
   if stopped:
     raise InfraError('the process of the program was stopped by something else.')
-  if not ended or _is_timeout(end, program.timeout_s):
+  if not ended or _was_cut_off(end, program.timeout_s, 'program'):
     return Verdict('timeout')
-  if end.code == -signal.SIGKILL:
-    raise InfraError('the process of the program was killed by something else.')
   return _judge_output(end, output.data, expected)
 
 
