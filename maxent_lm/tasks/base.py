@@ -13,7 +13,7 @@ Everything here runs on the host and knows nothing of tokens, models or arrays o
 import abc
 import functools
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -224,29 +224,6 @@ def grade(
   if isinstance(task, Batched):
     return task.rewards(problems, responses, finished)
   return [task.reward(*each) for each in zip(problems, responses, finished, strict=True)]
-
-
-def grade_parts(
-  part: Callable[[Problem], tuple[Hashable, Task, Problem]],
-  problems: Sequence[Problem],
-  responses: Sequence[str],
-  finished: Sequence[bool],
-) -> list[float | None]:
-  """`grade` for a task of tasks: `part` names a problem's own task, and is that with its problem.
-
-  Every task grades its own responses together, in their order.
-  """
-  rows: dict[Hashable, list[int]] = {}
-  parts = [part(problem) for problem in problems]
-  for row, (name, _, _) in enumerate(parts):
-    rows.setdefault(name, []).append(row)
-  graded: list[float | None] = [None] * len(parts)
-  for mine in rows.values():
-    task, inner = parts[mine[0]][1], [parts[row][2] for row in mine]
-    theirs = [responses[row] for row in mine], [finished[row] for row in mine]
-    for row, reward in zip(mine, grade(task, inner, *theirs), strict=True):
-      graded[row] = reward
-  return graded
 
 
 class Undecided(abc.ABC):

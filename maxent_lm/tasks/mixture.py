@@ -24,19 +24,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import (
-  Batched,
-  Fingerprinted,
-  Problem,
-  Sandboxed,
-  Scheduled,
-  Task,
-  Undecided,
-  fingerprint,
-  grade_parts,
-  undecided,
-)
-from maxent_lm.tasks.code_answers import weakest_tier
+from maxent_lm.tasks.base import Problem, Scheduled, Task
+from maxent_lm.tasks.parts import Parts
 
 ROUNDING = 1e-6  # of n w_p in floating point
 
@@ -60,7 +49,7 @@ def take_turns(lengths: Sequence[int], weights: Sequence[float]) -> tuple[np.nda
   return owner, turn
 
 
-class Mixture(Batched, Fingerprinted, Sandboxed, Undecided):
+class Mixture(Parts):
   """The problems of all `parts`; `weights` are their shares (empty: equal ones), in their order.
 
   Raises:
@@ -78,7 +67,7 @@ class Mixture(Batched, Fingerprinted, Sandboxed, Undecided):
     scheduled = [name for name, part in parts.items() if isinstance(part, Scheduled)]
     if scheduled:
       raise ValueError(f"'{scheduled[0]}' is on a schedule and cannot be part of a mixture.")
-    self._parts = dict(parts)
+    super().__init__(parts.items())
     self._names = list(parts)
     self._owner, self._turn = take_turns([len(part) for part in parts.values()], weights)
 
@@ -93,46 +82,3 @@ class Mixture(Batched, Fingerprinted, Sandboxed, Undecided):
     name = self._names[self._owner[index]]
     problem = self._parts[name][int(self._turn[index])]
     return problem._replace(id=f'{name}/{problem.id}', data=(name, problem))
-
-  def fingerprint(self) -> str:
-    """Of the files of all parts."""
-    return fingerprint(*self._parts.values())
-
-  def tier(self) -> str:
-    """The weakest of its tasks'."""
-    return weakest_tier(*self._parts.values())
-
-  def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """As the problem's own task's."""
-    name, inner = problem.data
-    return self._parts[name].reward(inner, response, finished)
-
-  def rewards(
-    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
-  ) -> list[float | None]:
-    """Every task grades its own responses together."""
-    return grade_parts(self._part, problems, responses, finished)
-
-  def _part(self, problem: Problem) -> tuple[str, Task, Problem]:
-    name, inner = problem.data
-    return name, self._parts[name], inner
-
-  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
-    """As the problem's own task's."""
-    _, task, inner = self._part(problem)
-    return undecided(task, inner, response, finished)
-
-  def cluster(self, problem: Problem, response: str) -> str | None:
-    """As the problem's own task's."""
-    name, inner = problem.data
-    return self._parts[name].cluster(inner, response)
-
-  def modes(self, problem: Problem) -> int | None:
-    """As the problem's own task's."""
-    name, inner = problem.data
-    return self._parts[name].modes(inner)
-
-  def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
-    """As the problem's own task's."""
-    name, inner = problem.data
-    return self._parts[name].demonstration(inner, rng)
