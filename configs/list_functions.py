@@ -7,8 +7,8 @@
 
 Three examples a problem; 119 functions to train on and 21 others to be tested on, each with 2 to 32
 programs. Rewards come from running the programs. On test problems, one seed: pass@1 .058, pass@16
-.48, coverage@16 .21 after the warm start, which takes 4.5 minutes of one core. What training adds to
-that is open: in 60 to 80 steps of soft_q (kappa .1 and .3, up to 512 samples a step) the success on
+.48, coverage@16 .21 after the warm start, which takes 4.5 minutes of one core. What training adds
+is open: in 60 to 80 steps of soft_q (kappa .1 and .3, up to 512 samples a step) the success on
 training problems stayed at about .2.
 """
 

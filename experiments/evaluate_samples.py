@@ -9,7 +9,7 @@ python experiments/evaluate_samples.py --samples=FILE --workdir=runs/samples \
 
 FILE is .jsonl or .jsonl.gz with a line a problem and a list of its responses (`--field`); other
 flags name what else a line has. The first form grades by the test split of a task, line i being an
-answer to its problem i; the second by equality with the answer in the line (tasks/equivalence.py).
+answer to its problem i; the second by equality with the answer in the line (tasks/equivalence).
 Both compare with the rewards of the file, if these are named: differences.jsonl lists the samples
 that differ. The third takes rewards, and classes, as they are. Written are the files of
 experiments/evaluate.py; lengths are in words.
@@ -57,13 +57,17 @@ def main(_: Sequence[str]) -> None:
   with cli.user_errors():
     given = list(stored.read(SAMPLES.value, stored.Columns(FIELD.value, **names)))
     lines, task = _graded(given)
+    if not lines:
+      raise ValueError(f"'{SAMPLES.value}' has no lines: name a file with responses")
     rows = stored.measure(lines, task)
   if names['rewards'] and lines is not given:
     differ = stored.differences(lines, given)
     head['differences'] = len(differ)
     workdir.mkdir(parents=True, exist_ok=True)
     folder.write_lines(workdir / 'differences.jsonl', differ)
-  print(evaluated.text(evaluated.write(workdir, head, [rows])))
+  with cli.user_errors():
+    row = evaluated.write(workdir, head, [rows])
+  print(evaluated.text(row))
   print(f'written: {workdir}/evaluation.json, .jsonl and .png')
 
 

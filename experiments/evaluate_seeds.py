@@ -35,7 +35,10 @@ def _rows(run: pathlib.Path) -> list[Row]:
   path = run / 'evaluation.jsonl'
   if not path.exists():
     raise FileNotFoundError(f'{path} is missing: evaluate the run with experiments/evaluate.py')
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  if not rows:
+    raise ValueError(f'{path} is empty: evaluate the run with experiments/evaluate.py')
+  return rows
 
 
 if __name__ == '__main__':

@@ -146,7 +146,7 @@ def graded(lines: Sequence[Line], task: Task) -> list[Line]:
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
-  """The lines with rewards and classes by equality of final answers (tasks/equivalence.py).
+  """The lines with rewards and classes by equality of final answers (tasks/equivalence).
 
   Reward 1 where the final answer is shown to equal the line's (and is worked out, if that is a
   number); what is equal to each other is one class, named by the line's answer or by what was said

@@ -48,8 +48,10 @@ def pooled(runs: Sequence[Sequence[Row]]) -> dict[str, float]:
   """`summary` of several runs on the same problems, `seeds` of them; intervals are over both.
 
   Raises:
-    ValueError: other problems, or another K; or nothing is known of any problem.
+    ValueError: no problems; other problems, or another K; or nothing is known of any problem.
   """
+  if not runs or not all(runs):
+    raise ValueError('a run has no problems at all: evaluate it, on a file that is not empty')
   asked = {max(row['samples'] + row['faults'] for row in rows) for rows in runs}
   if len(asked) > 1 or len({tuple(row['id'] for row in rows) for rows in runs}) > 1:
     raise ValueError('the runs were evaluated on other problems, or with other numbers of samples')

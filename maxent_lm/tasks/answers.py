@@ -1,4 +1,4 @@
-r"""Final answers: where a response states one. Nothing is run, and nothing is compared here.
+r"""Final answers: where a response states one. Nothing is run.
 
 Worked example:
 
@@ -9,13 +9,17 @@ Worked example:
   extract_choice('#### A or B')                                      is None
   extract_word('So the answer is no.', ('yes', 'no'))                == 'no'
 
-What an answer means, and whether two are the same, is for equivalence.py to say. Every function is
+What an answer means, and whether two are the same, is for equivalence to say. Every function is
 total: hostile text (a million digits, digits of other scripts, nested brackets) costs at most
 linear time.
 """
 
 import re
 from collections.abc import Sequence
+
+from maxent_lm.tasks.hedges import OTHER, denied, disputed, joined, taken_back
+from maxent_lm.tasks.maths.compare import Status, compare
+from maxent_lm.tasks.maths.notation import parse
 
 MAX_TEXT = 1 << 14  # characters at the end of a text that are searched
 MAX_NUMBER = 60  # characters of one number, sign and commas included
@@ -25,14 +29,13 @@ LETTERS = 'ABCDEFGHIJ'
 # ASCII digits only. No part can match the same text in two ways: the searches are linear.
 _DIGITS = r'(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+'
 _SIGN = r'(?:(?<![\w)])[-+])?'  # after a digit, a letter or a bracket it is an operator
-_NUMBER = re.compile(rf'{_SIGN}(?:\$-?)?(?:{_DIGITS})(?:/[0-9]+)?%?')
+_SCALE = r'(?: (?:hundred|thousand|million|billion|trillion)\b)?'
+_NUMBER = re.compile(rf'{_SIGN}(?:\$-?)?(?:{_DIGITS})(?:/[0-9]+)?%?{_SCALE}')
 _SOFT_MARK = re.compile(r'\bA:|\banswer is\b|\banswer\s?:', re.IGNORECASE)
 _BRACES = re.compile(r'\\[a-zA-Z]+|\\.|[{}]', re.DOTALL)
 _MATHS = re.compile(r'\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]')
 _SENTENCE_END = re.compile(r'[.!?](?=\s|$)')
 _PROSE = re.compile(r'(?<![\\{A-Za-z])(?!and\b)[A-Za-z]{3,}(?![A-Za-z}])')
-_MORE = re.compile(r'\s*(?:[,;/&|]|or\b|and\b)\s*(?:\$|\\\(|\\\[)')  # after a formula, another one
-_HEDGE = re.compile(r'\s*(?:[,;/&|]|and\b|(?:[A-Za-z]+\s+)?or\b)\W*[0-9]')  # after a number
 _FONT = re.compile(r'\\(?:text|mathrm|textbf|mathbf)\s?\{([^{}]*)\}')
 _BEFORE_OPTION = re.compile(r'[\s*_:]*(?:option|choice)?[\s*_:]*', re.IGNORECASE)
 _OPERATION = re.compile(r'\s*[=+*/^<>-](?!\*)')  # A = 5 is no choice
@@ -41,21 +44,34 @@ _OPERATION = re.compile(r'\s*[=+*/^<>-](?!\*)')  # A = 5 is no choice
 def extract_boxed(text: str) -> str | None:
   r"""What the last balanced \boxed{} or \fbox{} holds, the outer one of nested ones.
 
+  '' if `or`, `and` or a comma joins it to a box before it that is not shown to say the same: of
+  alternatives none is the answer.
+
   One pass over the text: `\{` and `\}` are no braces, an unclosed one is passed over.
   """
-  opened: list[tuple[int, bool]] = []  # where a brace was opened, and whether by a box
-  found = None
-  command, command_end = '', 0
+  opened: list[tuple[int, int]] = []  # where a brace was opened, and its box begins, or -1
+  found, found_end, beside = None, 0, None  # `beside`: what the box holds that it is joined to
+  command, command_start, command_end = '', 0, 0
   for match in _BRACES.finditer(text):
     mark = match.group()
     if mark == '{':
       is_box = command in (r'\boxed', r'\fbox') and not text[command_end : match.start()].strip()
-      opened.append((match.end(), is_box))
+      opened.append((match.end(), command_start if is_box else -1))
     elif mark == '}' and opened:
-      start, is_box = opened.pop()
-      found = text[start : match.start()] if is_box else found
-    command, command_end = mark, match.end()
-  return found if found is None else found.strip()
+      start, box = opened.pop()
+      if box >= 0:
+        is_joined = box >= found_end and joined(text[found_end:box])
+        beside = found if is_joined else None
+        found, found_end = text[start : match.start()].strip(), match.end()
+    command, command_start, command_end = mark, match.start(), match.end()
+  return found if beside is None or found is None or _alike(beside, found) else ''
+
+
+def _alike(one: str, other: str) -> bool:
+  left, right = parse(one), parse(other)
+  if left is None or right is None:
+    return one == other
+  return compare(left, right) is Status.EQUAL
 
 
 def _marked(text: str) -> str | None:
@@ -77,7 +93,8 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     1. the last balanced \boxed{}
     2. what the line says that the last `####` opens, else the last `answer is`, `answer:` or `A:`:
        a formula between math delimiters, a choice such as (B), a short expression up to the end of
-       the sentence, else the first number, unless others are offered beside it
+       the sentence, else the first number, unless it is denied, or others are offered beside it
+       (hedges.py)
     3. the last number
     4. the only choice that is named: (B), option B
 
@@ -108,15 +125,17 @@ def _from_line(line: str) -> str | None:
   line = line.strip(' \t\r*')
   sentence = line[: end.start()] if (end := _SENTENCE_END.search(line)) else line
   maths = _MATHS.match(line)
-  if maths and not _MORE.match(line, maths.end()):
+  if maths and not disputed(line[maths.end() :]):
     return next(group for group in maths.groups() if group).strip()
   choice = None if _OPERATION.match(line[1:]) else _only_letter(line, LETTERS)
   if choice:
     return choice
   if not _PROSE.search(sentence):
-    return sentence.strip('* ')
+    return None if disputed(line[len(sentence) :]) else sentence.strip('* ')
   number = _NUMBER.search(line)
-  if number and not _HEDGE.match(line, number.end()):
+  if number and taken_back(line[: number.start()]):
+    return None
+  if number and not disputed(line[number.end() :]):
     return number.group() if len(number.group()) <= MAX_NUMBER else None
   return sentence.strip('* ') if number or len(sentence.split()) < 4 else None
 
@@ -136,8 +155,8 @@ def extract_choice(text: str, letters: str = LETTERS) -> str | None:
   """The letter that a response to a multiple-choice question settles on; None if none.
 
   It must come first in the last box, else on the marked line, and no other letter may be offered
-  there: hedging is no choice. A response without box and mark must be the letter itself, or name
-  no other one, as `(B)` or `option B`.
+  there, nor may it be denied: hedging is no choice. A response without box and mark must be the
+  letter itself, or name no other one, as `(B)` or `option B`.
   """
   text = text[-MAX_TEXT:]
   line = stated(text)
@@ -147,23 +166,37 @@ def extract_choice(text: str, letters: str = LETTERS) -> str | None:
   if alone:
     return alone[1]
   named = rf'\(([{letters}])\)|\b(?i:option|choice)\s+\(?([{letters}])\b'
-  found = {first or second for first, second in re.findall(named, text)}
-  return found.pop() if len(found) == 1 else None
+  matches = list(re.finditer(named, text))
+  found = {match[1] or match[2] for match in matches}
+  others = re.compile(rf'\)?\s*{_joined_letter(letters)}')
+  if len(found) != 1 or any(others.match(text, match.end()) for match in matches):
+    return None
+  return found.pop()
+
+
+def _joined_letter(letters: str) -> str:
+  """A pattern of a letter that is offered beside another one."""
+  joint = rf'(?:\b(?:and|{OTHER})\b|[,;/&|?])'
+  words = rf'(?:(?:and|{OTHER}|option|choice)\b[\s(*]{{0,3}}){{0,3}}'
+  return rf"{joint}[\s(*]{{0,3}}{words}[{letters}](?![\w'])"
 
 
 def _only_letter(line: str, letters: str) -> str | None:
   """The letter that a line begins with; None if another one is offered after it."""
   before = _BEFORE_OPTION.match(line)
-  first = re.compile(rf'\(?([{letters}])(?:(\))|(?=[.,;:*\s]|$))').match(
+  first = re.compile(rf'\(?([{letters}])(?:(\))|(?=[.,;:*\s|/&?]|$))').match(
     line, before.end() if before else 0
   )
   if first is None:
     return None
+  rest = line[first.end() :]
+  if denied(rest):
+    return None
   if first[2]:  # after (B) or B) a capital A may be a word
-    rival = rf"\(?\b[{letters}]\)|(?:\bor|\band|[,/&])\s*[{letters}](?![\w'])"
+    rival = rf'\(?\b[{letters}]\)|{_joined_letter(letters)}'
   else:
     rival = rf"(?<![\w'])[{letters}](?![\w'])"
-  rivals = ''.join(re.findall(rival, line[first.end() :]))
+  rivals = ''.join(re.findall(rival, rest))
   return None if set(rivals) & set(letters) - {first[1]} else first[1]
 
 
@@ -178,7 +211,8 @@ def extract_word(text: str, words: Sequence[str]) -> str | None:
   word = rf'\b(?:{"|".join(map(re.escape, words))})\b'
   ends = r'\W*\Z' if line is None else ''
   line = text if line is None else line
-  if not re.match(rf'[\W_]*{word}{ends}', line, re.IGNORECASE):
+  first = re.match(rf'[\W_]*{word}{ends}', line, re.IGNORECASE)
+  if first is None or denied(line[first.end() :]):
     return None
   named = {name.casefold() for name in re.findall(word, line, re.IGNORECASE)}
   return next((each for each in words if named == {each.casefold()}), None)

@@ -13,7 +13,7 @@ Everything here runs on the host and knows nothing of tokens, models or arrays o
 import abc
 import functools
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -226,30 +226,20 @@ def grade(
   return [task.reward(*each) for each in zip(problems, responses, finished, strict=True)]
 
 
-def grade_parts(
-  part: Callable[[Problem], tuple[Hashable, Task, Problem]],
-  problems: Sequence[Problem],
-  responses: Sequence[str],
-  finished: Sequence[bool],
-) -> list[float | None]:
-  """`grade` for a task of tasks: `part` names a problem's own task, and is that with its problem.
+class Undecided(abc.ABC):
+  """A task whose verifier may be unable to tell if an answer is right; then the reward is 0."""
 
-  Every task grades its own responses together, in their order.
-  """
-  rows: dict[Hashable, list[int]] = {}
-  parts = [part(problem) for problem in problems]
-  for row, (name, _, _) in enumerate(parts):
-    rows.setdefault(name, []).append(row)
-  graded: list[float | None] = [None] * len(parts)
-  for mine in rows.values():
-    task, inner = parts[mine[0]][1], [parts[row][2] for row in mine]
-    theirs = [responses[row] for row in mine], [finished[row] for row in mine]
-    for row, reward in zip(mine, grade(task, inner, *theirs), strict=True):
-      graded[row] = reward
-  return graded
+  @abc.abstractmethod
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """Whether the response has an answer that is neither shown to be right nor to be wrong."""
 
 
-class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
+def undecided(task: Task, problem: Problem, response: str, finished: bool) -> bool:
+  """As the task's method; False for a task that has none and always decides."""
+  return isinstance(task, Undecided) and task.undecided(problem, response, finished)
+
+
+class Subset(Scheduled, Batched, Fingerprinted, Sandboxed, Undecided):
   """The problems of `task` at `indices`, in that order; on its schedule, if it has one."""
 
   def __init__(self, task: Task, indices: Iterable[int]) -> None:
@@ -293,6 +283,10 @@ class Subset(Scheduled, Batched, Fingerprinted, Sandboxed):
   ) -> list[float | None]:
     """As the task's."""
     return grade(self._task, problems, responses, finished)
+
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """As the task's."""
+    return undecided(self._task, problem, response, finished)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """As the task's."""

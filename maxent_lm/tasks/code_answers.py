@@ -7,6 +7,7 @@ Worked example:
   same('return x+1  # one more')                          same('return x + 1')
 """
 
+import abc
 import collections
 import functools
 import hashlib
@@ -16,7 +17,7 @@ import threading
 import tokenize
 from collections.abc import Sequence
 
-from maxent_lm.tasks.base import Sandboxed, Task
+from maxent_lm.tasks.base import Batched, Problem, Sandboxed, Task
 from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxFault, Verdict, shared_sandbox
 from maxent_lm.tasks.sandbox.jail import TIERS
 
@@ -42,19 +43,21 @@ def until(response: str, stops: tuple[str, ...]) -> str:
 def same(code: str) -> str | None:
   """A name that programs share if they differ in comments and blanks only; None for no program.
 
-  Works on the tokens: parsing a hostile program may end the process that does it.
+  Works on the tokens: parsing a hostile program may end the process that does it. Takes time linear
+  in the length: it stops at the first text that is no token, as after a stray quote every further
+  one would have the rest of its line read again.
   """
   if len(code) > MAX_CHARACTERS or '\0' in code:
     return None
+  told = []
   try:
-    tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+      if token.type == tokenize.ERRORTOKEN:
+        return None
+      if token.type not in SILENT:
+        told.append((token.type, '' if token.type in LAYOUT else token.string))
   except (tokenize.TokenError, SyntaxError, ValueError):
     return None
-  told = [
-    (token.type, '' if token.type in LAYOUT else token.string)
-    for token in tokens
-    if token.type not in SILENT
-  ]
   return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
@@ -130,3 +133,42 @@ def reward(program: Program, minimum_tier: str) -> float:
   if verdict.reward is None:
     raise SandboxFault(verdict.detail)
   return verdict.reward
+
+
+class CodeTask(Batched, Sandboxed):
+  """A task whose responses are programs, right if their tests pass and equal if their tokens are.
+
+  `minimum_tier` is the weakest sandbox to accept.
+  """
+
+  def __init__(self, minimum_tier: str) -> None:
+    self._minimum_tier = minimum_tier
+
+  @abc.abstractmethod
+  def program(self, problem: Problem, response: str) -> Program:
+    """The program of a response, with its tests."""
+
+  def reward(self, problem: Problem, response: str, finished: bool) -> float:
+    """1 if the program passes, else 0; a cut response is graded like any other."""
+    del finished
+    return reward(self.program(problem, response), self._minimum_tier)
+
+  def rewards(
+    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
+  ) -> list[float | None]:
+    """Likewise, in parallel; None where the sandbox failed."""
+    del finished
+    programs = list(map(self.program, problems, responses))
+    return rewards(programs, self._minimum_tier)
+
+  def tier(self) -> str:
+    """The sandbox of this process."""
+    return shared_sandbox(self._minimum_tier).tier
+
+  def cluster(self, problem: Problem, response: str) -> str | None:
+    """The tokens of the program."""
+    return same(self.program(problem, response).code)
+
+  def modes(self, problem: Problem) -> int | None:
+    """Unknown: a function can be written in many ways."""
+    return None

@@ -6,7 +6,7 @@ Worked example:
                   sum of three consecutive integers?\nAnswer:'
   demonstration  ' The sum of three consecutive integers takes the form $(k-1)+(k)+(k+1)=3k$ and
                   hence is a multiple of 3. ... is $3^3=\boxed{27}$.'
-  reward         1 for a response whose final answer (answers.py) says 27 (equivalence.py):
+  reward         1 for a response whose final answer (answers.py) says 27 (equivalence):
                   '\boxed{27.0}', 'The answer is $27$.'; 0 for '\boxed{3^3}', not worked out
   cluster        what the final answer says: '27'; '1/2' for \frac12 and 0.5 alike
 

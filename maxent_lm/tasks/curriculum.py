@@ -18,20 +18,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maxent_lm.tasks.base import (
-  Batched,
-  Fingerprinted,
-  Problem,
-  Sandboxed,
-  Scheduled,
-  Task,
-  fingerprint,
-  grade_parts,
-)
-from maxent_lm.tasks.code_answers import weakest_tier
+from maxent_lm.tasks.base import Problem, Scheduled, Task
+from maxent_lm.tasks.parts import Parts
 
 
-class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
+class Curriculum(Scheduled, Parts):
   """Stage k is offered from step starts[k] on, until the next begins; with `keep`, forever.
 
   Raises:
@@ -45,6 +36,7 @@ class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
         f'a curriculum of {len(stages)} stages needs at least one, and a start for each, ascending '
         f'from 0; got starts={tuple(starts)}.'
       )
+    super().__init__(enumerate(stages))
     self._stages, self._starts, self._keep = list(stages), list(starts), keep
     self._ends = np.cumsum([len(stage) for stage in stages])
 
@@ -66,41 +58,3 @@ class Curriculum(Scheduled, Batched, Fingerprinted, Sandboxed):
     number = bisect.bisect_right(self._starts, step) - 1
     end = int(self._ends[number])
     return np.arange(0 if self._keep else end - len(self._stages[number]), end)
-
-  def fingerprint(self) -> str:
-    """Of the files of all stages."""
-    return fingerprint(*self._stages)
-
-  def tier(self) -> str:
-    """The weakest of its tasks'."""
-    return weakest_tier(*self._stages)
-
-  def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """As the problem's own stage's."""
-    number, inner = problem.data
-    return self._stages[number].reward(inner, response, finished)
-
-  def rewards(
-    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
-  ) -> list[float | None]:
-    """Every stage grades its own responses together."""
-    return grade_parts(self._part, problems, responses, finished)
-
-  def _part(self, problem: Problem) -> tuple[int, Task, Problem]:
-    number, inner = problem.data
-    return number, self._stages[number], inner
-
-  def cluster(self, problem: Problem, response: str) -> str | None:
-    """As the problem's own stage's."""
-    number, inner = problem.data
-    return self._stages[number].cluster(inner, response)
-
-  def modes(self, problem: Problem) -> int | None:
-    """As the problem's own stage's."""
-    number, inner = problem.data
-    return self._stages[number].modes(inner)
-
-  def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
-    """As the problem's own stage's."""
-    number, inner = problem.data
-    return self._stages[number].demonstration(inner, rng)

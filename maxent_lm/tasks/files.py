@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from maxent_lm.tasks import answers, equivalence
-from maxent_lm.tasks.base import Fingerprinted, Problem
+from maxent_lm.tasks.base import Fingerprinted, Problem, Undecided
 from maxent_lm.tasks.tfds import jsonl
 
 LISTED = 10  # excluded rows that the warning names
@@ -123,8 +123,8 @@ class FileTask(Fingerprinted):
     return f' {problem.data}'
 
 
-class AnswerTask(FileTask):
-  """Final answers are found by answers.py and compared by equivalence.py.
+class AnswerTask(FileTask, Undecided):
+  """Final answers are found by answers.py and compared by equivalence.
 
   Where the gold answer is a number, the final one has to be a number, too: an expression that has
   the right value, such as 6 * 7 or the question itself, is not worked out. A cut response is graded
@@ -140,6 +140,11 @@ class AnswerTask(FileTask):
     final = answers.extract(response, finished=finished)
     return float(final is not None and self.agree(problem, final))
 
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """Whether the final answer is not understood, or cannot be compared with the gold answer."""
+    final = answers.extract(response, finished=finished)
+    return final is not None and left_open(problem.answer, final)
+
   def cluster(self, problem: Problem, response: str) -> str | None:
     """A name for what the final answer says; what is right has the class of the gold answer."""
     final = answers.extract(response)
@@ -153,6 +158,11 @@ def same(gold: str, final: str) -> bool:
   if equivalence.value(gold) is not None and equivalence.value(final) is None:
     return False
   return equivalence.equal(gold, final)
+
+
+def left_open(gold: str, final: str) -> bool:
+  """Whether it cannot be told if two answers are the same; `same` then takes them for different."""
+  return equivalence.status(gold, final) is equivalence.Status.UNVERIFIABLE
 
 
 def plain(number: float) -> str:

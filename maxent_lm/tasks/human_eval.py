@@ -19,14 +19,14 @@ The file is test.jsonl[.gz] with the rows of github.com/openai/human-eval, Human
 """
 
 import ast
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Batched, Fingerprinted, Problem, Sandboxed
-from maxent_lm.tasks.sandbox import Program, shared_sandbox
+from maxent_lm.tasks.base import Fingerprinted, Problem
+from maxent_lm.tasks.code_answers import CodeTask
+from maxent_lm.tasks.sandbox import Program
 from maxent_lm.tasks.tfds import jsonl
 
 FIELDS = dict.fromkeys(('task_id', 'prompt', 'entry_point', 'canonical_solution', 'test'), 'text')
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
   tests: str
 
 
-class HumanEval(Batched, Fingerprinted, Sandboxed):
+class HumanEval(CodeTask, Fingerprinted):
   """The problems of `<data_dir>/test.jsonl[.gz]`, in file order; there is no other split.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -70,7 +70,7 @@ class HumanEval(Batched, Fingerprinted, Sandboxed):
     self._rows = jsonl.open_rows(path, FIELDS, cache_dir=cache_dir)
     self._length = min(len(self._rows), max_problems or len(self._rows))
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
-    self._minimum_tier = minimum_tier
+    super().__init__(minimum_tier)
 
   def fingerprint(self) -> str:
     """Of the file as it was when the task was made."""
@@ -101,31 +101,6 @@ class HumanEval(Batched, Fingerprinted, Sandboxed):
     else:
       code = asked.prompt + block
     return self._limits._replace(code=code, tests=asked.tests, names=(asked.name,))
-
-  def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """1 if the program passes, else 0; a cut response is graded like any other."""
-    del finished
-    return code_answers.reward(self.program(problem, response), self._minimum_tier)
-
-  def rewards(
-    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
-  ) -> list[float | None]:
-    """Likewise, in parallel; None where the sandbox failed."""
-    del finished
-    programs = list(map(self.program, problems, responses))
-    return code_answers.rewards(programs, self._minimum_tier)
-
-  def tier(self) -> str:
-    """The sandbox of this process."""
-    return shared_sandbox(self._minimum_tier).tier
-
-  def cluster(self, problem: Problem, response: str) -> str | None:
-    """The tokens of the program."""
-    return code_answers.same(self.program(problem, response).code)
-
-  def modes(self, problem: Problem) -> int | None:
-    """Unknown: a function can be written in many ways."""
-    return None
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
     """The canonical solution."""

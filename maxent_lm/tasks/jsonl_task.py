@@ -7,7 +7,7 @@ Worked example, rows {"prompt": "2+2=", "answer": "4"} in train.jsonl and test.j
   verify=exact   '4' and ' 4 ' get reward 1, anything else 0; the class is the text, stripped
   verify=number  'so 4', '#### 4.0' get reward 1: final answers are compared (answers.py)
   verify=choice  '(D)', 'the answer is D' get reward 1 where the answer is D (answers.py)
-  verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence.py)
+  verify=maths   '\boxed{x = 4.0}' gets reward 1: any form of answer (equivalence)
 
 For 'number' and 'maths' the answer of a row may be a whole solution that ends in it, as in GSM8K
 and MATH; one for 'maths' that is the answer alone is demonstrated in a box. Rows with answers that
@@ -22,8 +22,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from maxent_lm.tasks import answers, equivalence
-from maxent_lm.tasks.base import Problem
-from maxent_lm.tasks.files import FileTask, same
+from maxent_lm.tasks.base import Problem, Undecided
+from maxent_lm.tasks.files import FileTask, left_open, same
 from maxent_lm.tasks.tfds import jsonl
 
 
@@ -36,12 +36,16 @@ class Read(Protocol):
 
 
 class Rule(NamedTuple):
-  """How responses are read, and the answer of a row; what is the same as what; names of classes."""
+  """How responses are read, and the answer of a row; what is the same as what; names of classes.
+
+  `left_open` says whether it cannot be told if two answers are the same.
+  """
 
   read: Read
   gold: Callable[[str], str | None]
   same: Callable[[str, str], bool] = operator.eq
   name: Callable[[str], str] = str
+  left_open: Callable[[str, str], bool] = lambda gold, said: False
 
 
 def _exact(text: str, *, finished: bool = True) -> str | None:
@@ -67,7 +71,7 @@ VERIFY = {
   'exact': Rule(_exact, _exact),
   'number': Rule(_number, _number),
   'choice': Rule(_choice, _choice),
-  'maths': Rule(answers.extract, _maths_gold, same, equivalence.label),
+  'maths': Rule(answers.extract, _maths_gold, same, equivalence.label, left_open),
 }
 
 
@@ -78,7 +82,7 @@ class Names(NamedTuple):
   answer: str
 
 
-class Jsonl(FileTask):
+class Jsonl(FileTask, Undecided):
   """The rows of `<data_dir>/<split>.jsonl[.gz]`.
 
   `verify` is a name in VERIFY; `prompt` and `answer` name the fields of a row. Other arguments as
@@ -123,6 +127,11 @@ class Jsonl(FileTask):
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
     """1 if the rule reads the answer from the response, else 0."""
     return float(self._says(problem.answer, response, finished=finished))
+
+  def undecided(self, problem: Problem, response: str, finished: bool) -> bool:
+    """As for an AnswerTask, with verify=maths; the other rules always decide."""
+    said = self._rule.read(response, finished=finished)
+    return said is not None and self._rule.left_open(problem.answer, said)
 
   def cluster(self, problem: Problem, response: str) -> str | None:
     """A name for what the rule reads; what is right has the class of the gold answer."""

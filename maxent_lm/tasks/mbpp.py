@@ -19,14 +19,14 @@ The file is full.jsonl[.gz] or sanitized.jsonl[.gz]: the rows of github.com/goog
 """
 
 import ast
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from maxent_lm.tasks import code_answers
-from maxent_lm.tasks.base import Batched, Fingerprinted, Problem, Sandboxed
-from maxent_lm.tasks.sandbox import Program, shared_sandbox
+from maxent_lm.tasks.base import Fingerprinted, Problem
+from maxent_lm.tasks.code_answers import CodeTask
+from maxent_lm.tasks.sandbox import Program
 from maxent_lm.tasks.tfds import jsonl
 
 COMMON = {'code': 'text', 'task_id': 'integer', 'test_list': 'texts', 'split': 'text'}
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
   names: tuple[str, ...]
 
 
-class MBPP(Batched, Fingerprinted, Sandboxed):
+class MBPP(CodeTask, Fingerprinted):
   """The problems of one split of `<data_dir>/<variant>.jsonl[.gz]`, in file order.
 
   `max_problems` keeps the first ones; `timeout_s` and `memory_mb` bound a program, and
@@ -90,7 +90,7 @@ class MBPP(Batched, Fingerprinted, Sandboxed):
     self._indices = mine[:max_problems]
     self._show_tests = show_tests
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
-    self._minimum_tier = minimum_tier
+    super().__init__(minimum_tier)
 
   def _wanted(self, row: dict[str, Any], split: str) -> bool:
     return row['split'] == split and row['task_id'] not in EXCLUDED
@@ -123,31 +123,6 @@ class MBPP(Batched, Fingerprinted, Sandboxed):
       code = code_answers.until(response, STOPS)
     tests, names = problem.data
     return self._limits._replace(code=code, tests=tests, names=names)
-
-  def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    """1 if the program passes, else 0; a cut response is graded like any other."""
-    del finished
-    return code_answers.reward(self.program(problem, response), self._minimum_tier)
-
-  def rewards(
-    self, problems: Sequence[Problem], responses: Sequence[str], finished: Sequence[bool]
-  ) -> list[float | None]:
-    """Likewise, in parallel; None where the sandbox failed."""
-    del finished
-    programs = list(map(self.program, problems, responses))
-    return code_answers.rewards(programs, self._minimum_tier)
-
-  def tier(self) -> str:
-    """The sandbox of this process."""
-    return shared_sandbox(self._minimum_tier).tier
-
-  def cluster(self, problem: Problem, response: str) -> str | None:
-    """The tokens of the program."""
-    return code_answers.same(self.program(problem, response).code)
-
-  def modes(self, problem: Problem) -> int | None:
-    """Unknown: a function can be written in many ways."""
-    return None
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
     """The reference solution and the end mark."""

@@ -6,7 +6,7 @@ Worked example:
                   \left(x^{2}+5\right)<0$.\nGive all answers, separated by commas.\nAnswer:'
   demonstration  ' Since $x^{2} \geq 0$ for all $x, ... Thus $x=-1,0,1$.\n\boxed{-1,0,1}'
   reward         1 for a response whose final answer (answers.py) says -1, 0 and 1, in any order
-                  (equivalence.py): '\boxed{1, 0, -1}', 'The answer is $x = 0$ or $x = \pm 1$.'
+                  (equivalence): '\boxed{1, 0, -1}', 'The answer is $x = 0$ or $x = \pm 1$.'
   cluster        what the final answer says; what is right has the class of the gold answer
 
 A problem may have several answers (`is_multiple_answer`), which then are all to be given; their

@@ -18,7 +18,7 @@ from maxent_lm import replay as ring
 from maxent_lm.data import Graded, Reader
 from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
-from maxent_lm.tasks.base import Problem, draw_indices
+from maxent_lm.tasks.base import Problem, Undecided, draw_indices
 from maxent_lm.train import counts
 from maxent_lm.train.counts import Counts
 from maxent_lm.train.state import TrainState
@@ -147,6 +147,9 @@ class Rollouts:
     classes = np.array(graded.classes, object).reshape(-1, self.group_size).tolist()
     names = [Named(problem.id, each) for problem, each in zip(problems, classes, strict=True)]
     metrics = _measure(graded, rollout, self.group_size)
+    if isinstance(task, Undecided):  # the share of answers that could not be compared
+      verdicts = map(task.undecided, rows, graded.texts, graded.finished.tolist())
+      metrics['undecided'] = float(np.mean(list(verdicts)))
     return Sampled(groups, names, metrics, _samples(rows, graded))
 
   def demonstrate(self, step: int, count: int) -> list[Group]:
@@ -308,18 +311,20 @@ class Mixed:
 def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, float]:
   """Means over the batch; `distinct` counts different correct classes in a group.
 
-  `faults` is the share of the rows whose reward is unknown; rewards are about the others.
+  `faults` is the share of the rows whose reward is unknown; rewards are about the others, and
+  `solved` and `distinct` about the groups that have others.
   """
   correct = graded.rewards == 1
   known = ~np.isnan(graded.rewards)
   rows = max(known.sum(), 1)
-  classes = np.array([mode or '' for mode in graded.classes], dtype=object)
-  groups = zip(correct.reshape(-1, group_size), classes.reshape(-1, group_size), strict=True)
+  told = known.reshape(-1, group_size).any(axis=1)
+  groups = max(told.sum(), 1)
+  classes = np.where(correct, [mode or '' for mode in graded.classes], '').reshape(-1, group_size)
   return {
     'reward': float(graded.rewards[known].sum(dtype=np.float64) / rows),
     'success': float(correct.sum() / rows),
-    'solved': float(correct.reshape(-1, group_size).any(axis=1).mean()),
-    'distinct': float(np.mean([len(set(names[right]) - {''}) for right, names in groups])),
+    'solved': float(correct.reshape(-1, group_size).any(axis=1).sum() / groups),
+    'distinct': float(sum(len(set(names) - {''}) for names in classes) / groups),
     'finished': float(graded.finished.mean()),
     'length': float(np.mean(rollout.length)),
     'faults': float(1 - known.mean()),
@@ -327,12 +332,14 @@ def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, flo
 
 
 def _samples(problems: Sequence[Problem], graded: Graded) -> list[dict[str, Any]]:
+  """Every so many rows, to be read; an unknown reward is None, as JSON has no NaN."""
   stride = max(1, len(problems) // SHOWN)
+  rewards = [None if np.isnan(reward) else float(reward) for reward in graded.rewards]
   return [
     {
       'prompt': problems[row].prompt,
       'response': graded.texts[row],
-      'reward': float(graded.rewards[row]),
+      'reward': rewards[row],
       'class': graded.classes[row],
       'finished': bool(graded.finished[row]),
     }

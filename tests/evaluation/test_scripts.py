@@ -107,6 +107,16 @@ def test_a_table_over_seeds(tmp_path):
   assert not (tmp_path / 'both' / 'evaluation.jsonl').exists()
 
 
+def test_an_empty_evaluation_is_told_in_one_line(tmp_path):
+  (tmp_path / 'evaluation.jsonl').touch()
+  command = [sys.executable, 'experiments/evaluate_seeds.py', f'--workdir={tmp_path}/both']
+  ran = subprocess.run(
+    [*command, f'--runs={tmp_path}'], capture_output=True, text=True, check=False, cwd=ROOT
+  )
+  assert ran.returncode == 1
+  assert 'evaluation.jsonl is empty: evaluate the run' in ran.stderr.splitlines()[-1]
+
+
 def test_the_picture_and_the_figures_of_the_slope(tmp_path):
   """Two responses whose log-probabilities differ by exactly their rewards / kappa."""
   rows = [

@@ -257,6 +257,22 @@ def test_the_script_tells_what_is_missing(tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize(
+  ('text', 'said'),
+  [
+    ('', 'has no lines: name a file with responses'),
+    ('{"samples": ["a"], "rewards": [null]}\n', 'no sample of any problem has a reward'),
+  ],
+)
+def test_a_file_that_says_nothing_is_told_in_one_line(tmp_path, text, said):
+  (tmp_path / 'samples.jsonl').write_text(text)
+  samples = f'--samples={tmp_path}/samples.jsonl'
+  ran = evaluate_samples(tmp_path / 'out', samples, '--rewards=rewards')
+  assert ran.returncode == 1 and 'Traceback' not in ran.stderr
+  assert ran.stderr.splitlines()[-1].startswith('error: ') and said in ran.stderr
+  assert not (tmp_path / 'out').exists()
+
+
 # --- all of the data -------------------------------------------------------------------------
 
 

@@ -99,6 +99,9 @@ def test_problems_may_have_different_numbers_of_samples():
 def test_a_table_of_nothing_is_refused():
   with pytest.raises(ValueError, match='no sample of any problem has a reward'):
     summary([row(['a'], [np.nan])])
+  for runs in ([], [[]], [[row(['a'], [1])], []]):
+    with pytest.raises(ValueError, match='no problems at all'):
+      pooled(runs)
 
 
 # --- several runs ----------------------------------------------------------------------------

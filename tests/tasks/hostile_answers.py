@@ -3,6 +3,7 @@
 MARK is a file that their code would make.
 """
 
+import itertools
 import os
 import tempfile
 
@@ -11,6 +12,14 @@ MARK = os.path.join(tempfile.gettempdir(), 'maxent_lm_code_was_run')
 
 def nest(opening: str, inner: str, closing: str, times: int) -> str:
   return opening * times + inner + closing * times
+
+
+def ladder(step: str, times: int) -> str:
+  """x, then `step` with the last one in the place of its %, again and again."""
+  text = 'x'
+  for _ in range(times):
+    text = step.replace('%', text)
+  return text
 
 
 HOSTILE = {
@@ -86,6 +95,21 @@ HOSTILE = {
     r'[10^{9999},10^{99999}]',
     r'\pm' * 100 + '1',
     r'\{' + r'1\pm 2,' * 60 + r'3\}',
+  ],
+  'powers inside functions': [
+    *(
+      ladder(f'\\{name}((1+%)^9)', times)
+      for name, times in itertools.product(('sin', 'cos', 'exp', 'sqrt'), range(4, 9))
+    ),
+    ladder(r'\sqrt{1+%}^9', 6),
+    ladder('2^{(1+%)^9}', 6),
+    ladder(r'\ln(1+%)^9', 7),
+    ladder('|1+%|^{20}', 7),
+    ladder(r'\sqrt{1+%}', 3) + '^{60}',
+    r'(\sqrt{1+\sqrt{1+\sqrt{1+x}}}+1)^{60}',
+    r'\sqrt{\sqrt{\sqrt{\sqrt{1+\sqrt{x}}+1}+1}+1}^{60}',
+    r'(\sin x+\cos x+\sqrt{1+x}+1)^{40}',
+    '(' + ladder(r'\sin(1+%)', 20) + '+1)^{60}',
   ],
   'code': [
     f"__import__('os').system('touch {MARK}')",

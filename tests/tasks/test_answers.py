@@ -104,10 +104,80 @@ def test_hedges_are_no_number(text):
 
 
 @pytest.mark.parametrize(
+  'text',
+  [
+    'The answer is $42$ or 43.',
+    'The answer is $42$, 43, 44.',
+    'The answer is $42$ / 43',
+    r'The answer is \(42\) or 43',
+    'The answer is $42$ or maybe $43$',
+    'The answer is $42$ apples, or $43$',
+    'The answer is 42, possibly 43',
+    'The answer is 42. Or 43.',
+    'The answer is 42. Wait, 43.',
+    'The answer is $42$. Perhaps it is 43.',
+    'The answer is 42? no, 43',
+    'The answer is 42 (or 43 apples)',
+    'The answer is 42 apples in one case, otherwise 43',
+    '#### 42 apples, alternatively 43',
+    '#### 42 - no wait 43',
+    '#### 42 xor 43',
+    '#### 42 if lucky else 43',
+    'The answer is not 42',
+    "The answer isn't 41. Answer: it can't be 42",
+    'The answer is certainly not the number 42',
+    'The answer is less than 42',
+    'The answer is at least 42',
+    'The answer is no more than 42 apples',
+    'The answer is between 42 and 50',
+    'The answer is about 42',
+    'The answer is $42$ is wrong',
+    'The answer is 42 is not the sum',
+    r'\boxed{41} or \boxed{42}',
+    r'$\boxed{41}$, or maybe $\boxed{42}$',
+    r'\boxed{41}, \boxed{42}. The answer is 42.',
+    '#### 42 million',
+    'The answer is 42 thousand dollars',
+    'The answer is $42$ million',
+    'The answer is 42 dozen eggs',
+    'The answer is 42 squared is 1764',
+  ],
+)
+def test_hedges_and_denials_earn_nothing(text):
+  final = extract(text)
+  assert final is None or not same('42', final)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'The answer is 42 dollars',
+    'The answer is 42. Therefore, she has 3 more than he does.',
+    'The answer is **42**.',
+    'The answer is $42$. I hope it is correct.',
+    'The answer is $42$, because 3 or 4 of them go.',
+    'The answer is 42 dollars, which is 50% of 84.',
+    'The answer is 42 after 3 years.',
+    'The answer is 42 eggs (6 for each of 7 days).',
+    'The answer is $x = 42$ when $y = 3$.',
+    'A: She has 42 apples in 3 baskets',
+    r'\boxed{41} is too small, so \boxed{42}',
+    r'\boxed{6 \cdot 7}, or \boxed{42}',
+    r'\boxed{42} and \boxed{42}',
+    r'41 or \boxed{42}',
+  ],
+)
+def test_explanations_are_no_hedges(text):
+  final = extract(text)
+  assert final is not None and same('42', final)
+
+
+@pytest.mark.parametrize(
   'text,number',
   [
     ('18', 18),
     (' 18\n', 18),
+    ('1.5 million', 1_500_000),
     ('+7', 7),
     ('-7', -7),
     ('$5', 5),
@@ -206,6 +276,9 @@ def test_hostile_texts_have_no_number(text):
     (r'\boxed{}', ''),
     (r'\boxed 5', None),
     (r'\boxed', None),
+    (r'\boxed{1}, \boxed{2}', ''),
+    (r'\boxed{1} or \boxed{2}; no: \boxed{3}', '3'),
+    (r'\boxed{\boxed{1}} and \boxed{\boxed{1}}', r'\boxed{1}'),
     (r'\notboxed{5}', None),
     (r'\boxedx{5}', None),
     ('', None),
@@ -283,6 +356,18 @@ def test_extract(text, final):
     ('The answer is (A) 17 (B) 18', None),
     ('The answer is A B', None),
     ('The answer is not A', None),
+    ('(B) or C', None),
+    ('option B or C', None),
+    ('The answer is (B) xor C', None),
+    ('The answer is (B) else C', None),
+    ('The answer is (B), maybe option C', None),
+    ('#### (B)|C', None),
+    ('#### B|C', None),
+    ('#### B is wrong', None),
+    ('#### (B) is not right', None),
+    ('The answer is (B), not C', 'B'),
+    ('The answer is (B) half of it', 'B'),
+    (r'\boxed{A} or \boxed{B}', None),
     ('', None),
   ],
 )
@@ -304,6 +389,7 @@ def test_letters_beyond_those_that_are_offered_are_no_choice():
     (r'\boxed{\text{Yes}}', 'yes'),
     ('#### no, for it is not', 'no'),
     ('#### yes or no', None),
+    ('#### yes is wrong', None),
     ('The answer is not yes', None),
     ('no idea', None),
     ('yes, it is', None),  # only where a mark stands
@@ -336,7 +422,8 @@ def test_what_is_extracted_is_in_the_text(text):
 
 @pytest.mark.parametrize(
   'unit',
-  [r'\boxed{', '{', '}', r'\boxed{1}', '$', r'\(', 'answer is ', '(', ' ', r'\text{', '#### '],
+  [r'\boxed{', '{', '}', r'\boxed{1}', '$', r'\(', 'answer is ', '(', ' ', r'\text{', '#### ']
+  + [r'\boxed{1} or ', 'or ', ', ', 'A or ', 'than ', 'not ', '1 or '],
 )
 def test_extraction_takes_linear_time(unit):
   for text in (unit * 10**5, 'answer is ' + unit * 10**5, f'answer is a{unit * 10**5}b'):

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import tokenize
 
 import numpy as np
 import pytest
@@ -105,6 +106,22 @@ def test_same_programs():
   assert same('x = 1') != same('x = 2') and same('if x:\n y') != same('if x: y')
   for no_program in ('x = (', 'if x:\n    a\n  b', '"""', '\0', 'x' * 2**17):
     assert same(no_program) is None
+
+
+@pytest.mark.parametrize('stray', ["'\\", '"\\', '\\', '$', "'\\x"])
+def test_text_that_is_no_token_is_not_read_on(monkeypatch, stray):
+  # A second token of the bad line would have all of it read again, and so on: quadratic.
+  read = []
+
+  def tokens(readline):
+    for token in tokenize_all(readline):
+      read.append(token)
+      yield token
+
+  tokenize_all = tokenize.generate_tokens
+  monkeypatch.setattr(tokenize, 'generate_tokens', tokens)
+  assert code_answers.same(f'x = 1\n{stray * 2**12}\ny = 2\n') is None
+  assert len(read) <= 6
 
 
 class Counting:

@@ -267,7 +267,10 @@ def test_whole_data_sets(tmp_path, name, count, excluded):
 
 @needs_data
 def test_formulas_of_questions_that_have_the_value_of_the_answer(tmp_path):
-  """Copying would answer 15 of the 500 problems, though their answers are not in the question."""
+  r"""Copying would answer 15 of the 500 problems, though their answers are not in the question.
+
+  One more, \tan 100^\circ + 4 \sin 100^\circ, takes sympy about as long as it may take.
+  """
   folder = os.path.join(os.environ['MAXENT_LM_DATA'], 'math')
   task, copies = CompetitionMath(data_dir=folder, split='test', cache_dir=str(tmp_path)), set()
   for problem in (task[i] for i in range(len(task))):
@@ -277,7 +280,7 @@ def test_formulas_of_questions_that_have_the_value_of_the_answer(tmp_path):
         if same(problem.answer, side) and copied(problem, side):
           copies.add(problem.id)
           assert task.reward(problem, f'\\boxed{{{side}}}', True) == 0
-  assert len(copies) == 15
+  assert len(copies - {'math/test/164'}) == 15
 
 
 @needs_data

@@ -9,9 +9,13 @@ import pytest
 from maxent_lm.tasks import TASKS
 from maxent_lm.tasks.answers import extract_choice
 from maxent_lm.tasks.aqua_rat import LETTERS, AquaRat
+from maxent_lm.tasks.base import Subset
+from maxent_lm.tasks.curriculum import Curriculum
 from maxent_lm.tasks.files import plain
+from maxent_lm.tasks.gsm8k import GSM8K
 from maxent_lm.tasks.gsm_hard import GSMHard
 from maxent_lm.tasks.jsonl_task import Jsonl
+from maxent_lm.tasks.mixture import Mixture
 from maxent_lm.tasks.svamp import SVAMP, solution
 
 RNG = np.random.default_rng(0)
@@ -222,6 +226,36 @@ def test_answers_of_any_form(tmp_path):
     assert task.reward(problem, text, True) == 1 and text.endswith('}')
   assert task.reward(task[0], r'\boxed{0.5}', True) == 1 == task.reward(task[2], '#### x > 3', True)
   assert task.reward(task[0], r'\boxed{1 - 0.5}', True) == 0  # not worked out
+
+
+UNDECIDED = [
+  (r'\boxed{x = y = 2}', True),
+  (r'\boxed{2 \text{ or so}}', True),
+  (r'\boxed{2}', False),
+  (r'\boxed{3}', False),
+  ('no idea', False),
+]
+
+
+@pytest.mark.parametrize(
+  'wrap', [lambda t: t, lambda t: Subset(t, [0]), lambda t: Mixture({'a': t})]
+)
+def test_answers_that_cannot_be_compared_are_told_from_wrong_ones(tmp_path, wrap):
+  rows = [{'prompt': '1+1=', 'answer': '2'}]
+  for verify in ('maths', 'number'):
+    task = wrap(Jsonl(**write(tmp_path, rows), verify=verify))
+    for text, undecided in UNDECIDED:
+      assert task.undecided(task[0], text, True) == (undecided and verify == 'maths')
+      if undecided:
+        assert task.reward(task[0], text, True) == 0
+
+
+def test_answer_tasks_tell_them_too(tmp_path):
+  task = GSM8K(**write(tmp_path, [{'question': '1+1', 'answer': '#### 2'}]))
+  stages = Curriculum([task], starts=[0])
+  for text, undecided in UNDECIDED:
+    assert task.undecided(task[0], text, True) == undecided
+    assert stages.undecided(stages[0], text, True) == undecided
 
 
 def test_other_names_and_answers_that_cannot_be_read(tmp_path):

@@ -15,13 +15,15 @@ exponents rational. Generators:
 different forms are different values. e and pi are taken to be independent, which nobody has proved.
 Otherwise equal forms are equal values, and different forms say nothing.
 
-Everything is bounded: the bits of a number, the terms, and the products of terms that one `Algebra`
-may take (MAX_WORK). Beyond that `TooLarge` is raised; 1/0 raises ZeroDivisionError.
+Everything is bounded: the bits of a number, the terms, what lies inside generators, and the
+products of terms that one `Algebra` may take (MAX_WORK), where one counts for more the larger its
+generators are: hashing, comparing and sorting them takes time in proportion. Beyond that `TooLarge`
+is raised; 1/0 raises ZeroDivisionError.
 """
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -29,7 +31,9 @@ from maxent_lm.tasks.maths.nodes import Node
 
 MAX_BITS = 4096
 MAX_TERMS = 256
+MAX_PARTS = 2_000  # of all generators of a form, those of the forms inside them counted
 MAX_WORK = 8_000  # products of terms of all forms of one comparison; about 50 us each
+_PARTS_PER_WORK = 10  # parts of generators that take as long as one product
 MAX_EXPONENT = 64  # of a sum; that of a monomial is bounded by MAX_DEGREE
 MAX_DEGREE = 10_000
 _LARGEST_PRIME = 10_000  # of trial division
@@ -57,13 +61,15 @@ def _freeze(above: Poly, below: Poly | None = None) -> Form:
 
   Raises:
     ZeroDivisionError: `below` is zero.
-    TooLarge: too many terms, or too large a number.
+    TooLarge: too many terms, too large a number, or too large generators.
   """
   below = {(): Fraction(1)} if below is None else below
   if not below:
     raise ZeroDivisionError
   if len(above) > MAX_TERMS or len(below) > MAX_TERMS:
     raise TooLarge('terms')
+  if _parts(above) + _parts(below) > MAX_PARTS:
+    raise TooLarge('parts')
   for value in itertools.chain(above.values(), below.values()):
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
       raise TooLarge('digits')
@@ -77,6 +83,19 @@ def _freeze(above: Poly, below: Poly | None = None) -> Form:
 
 def _sorted(poly: Poly) -> tuple[tuple[Mono, Fraction], ...]:
   return tuple(sorted(poly.items(), key=lambda term: repr(term[0])))
+
+
+def _parts(poly: Iterable[Mono]) -> int:
+  """How much of a polynomial lies inside its generators."""
+  return sum(_inside(generator) for mono in poly for generator, _ in mono)
+
+
+def _inside(generator: Generator) -> int:
+  return 0 if generator[0] in _SETTLED else _size(generator)
+
+
+def _size(part: Any) -> int:
+  return 1 + sum(map(_size, part)) if isinstance(part, tuple) else 0
 
 
 def _generators(form: Form) -> set[Generator]:
@@ -151,6 +170,7 @@ class Algebra:
 
   def add(self, left: Form, right: Form) -> Form:
     """left + right."""
+    self.spend(sum(_parts(dict(form.above)) for form in (left, right)) // _PARTS_PER_WORK)
     if left.below == right.below:
       return _freeze(_plus(dict(left.above), right.above), dict(left.below))
     above = _plus(
@@ -191,6 +211,7 @@ class Algebra:
 
   def _reduced(self, parts: list[tuple[Generator, Fraction]]) -> dict[Mono, Fraction]:
     """The polynomial of a product of powers of generators, exponents brought into their ranges."""
+    self.spend(sum(_inside(generator) for generator, _ in parts) // _PARTS_PER_WORK)
     value, kept, others = Fraction(1), [], []
     for generator, exponent in parts:
       whole = math.floor(exponent)

@@ -14,12 +14,14 @@ UNVERIFIABLE at once.
 An answer may leave out a name or a unit that the other one has, but not contradict it: different
 names are DIFFERENT, different units UNVERIFIABLE, since nothing is converted. A solved equation,
 x = 5, is not the same as an unsolved one, 2x = 10, though they have the same solutions; unsolved
-ones are the same iff they are multiples of each other.
+ones, and those that are solved for different variables (y = 2x, x = y/2), are the same iff they are
+multiples of each other. Values without names stand for x = 5, y = 6 in that order alone.
 """
 
 import enum
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 from maxent_lm.tasks.maths import algebra, forms, numeric, symbolic
 from maxent_lm.tasks.maths.algebra import Form, TooLarge
@@ -45,7 +47,21 @@ def compare(left: Node, right: Node) -> Status:
 
   The work on exact forms, and the seconds that sympy takes, are bounded for the whole comparison.
   """
-  return _compare(_Effort(), left, right)
+  return judge(left, right).status
+
+
+class Outcome(NamedTuple):
+  """A status, and whether another time may give another one: sympy's time was over."""
+
+  status: Status
+  passing: bool
+
+
+def judge(left: Node, right: Node) -> Outcome:
+  """As `compare`, telling what depends on how busy the machine is from what does not."""
+  effort = _Effort()
+  status = _compare(effort, left, right)
+  return Outcome(status, effort.cut_short and status is UNVERIFIABLE)
 
 
 class _Effort:
@@ -53,6 +69,7 @@ class _Effort:
 
   def __init__(self) -> None:
     self.algebra, self.seconds = algebra.Algebra(), symbolic.SECONDS
+    self.cut_short = False  # a question was not answered, for lack of time
 
   def form(self, node: Node) -> Form:
     return forms.form(self.algebra, node)
@@ -60,9 +77,11 @@ class _Effort:
   def ask(self, left: Node, right: Node) -> Status:
     """Sympy's verdict."""
     if self.seconds < _LEAST_SECONDS:
+      self.cut_short = True
       return UNVERIFIABLE
     verdict, seconds = symbolic.decide(left, right, seconds=self.seconds)
     self.seconds -= seconds
+    self.cut_short |= verdict is symbolic.Verdict.TIMEOUT
     return _VERDICTS.get(verdict, UNVERIFIABLE)
 
 
@@ -72,7 +91,10 @@ def _compare(effort: _Effort, left: Node, right: Node) -> Status:
   if left[0] == 'equation' or right[0] == 'equation':
     return _equations(effort, (left_name, left), (right_name, right))
   if left_name and right_name and left_name != right_name:
-    return DIFFERENT
+    solved_otherwise = _has_variable(left) and _has_variable(right)
+    return (
+      _equations(effort, (left_name, left), (right_name, right)) if solved_otherwise else DIFFERENT
+    )
   if left_unit and right_unit and left_unit != right_unit:
     return UNVERIFIABLE
   if left[0] not in STRUCTURES and right[0] not in STRUCTURES:
@@ -90,6 +112,12 @@ def _strip(node: Node) -> tuple[str, str, Node]:
       unit = unit or node[1]
     node = node[2]
   return name, unit, node
+
+
+def _has_variable(node: Any) -> bool:
+  if not isinstance(node, tuple) or node[:1] == ('var',):
+    return isinstance(node, tuple)
+  return any(map(_has_variable, node))
 
 
 def _all(statuses: Sequence[Status]) -> Status:
@@ -168,6 +196,9 @@ def _scaled(poly: dict[algebra.Mono, Fraction]) -> dict[algebra.Mono, Fraction]:
 def _structures(effort: _Effort, left: Node, right: Node) -> Status:
   left, right = _merge(effort, left), _merge(effort, right)
   kinds = left[0], right[0]
+  if set(kinds) == {'tuple', 'set'}:  # (1, 1) is a pair, but [1, 1] and (1, 1] are sets
+    left, right = (_merge(effort, ('union', (n,))) if _is_interval(n) else n for n in (left, right))
+    kinds = left[0], right[0]
   if set(kinds) == {'list', 'set'}:
     left, right = ('list', *left[1:]), ('list', *right[1:])
   elif kinds[0] != kinds[1]:
@@ -200,13 +231,10 @@ def _unordered(effort: _Effort, left: Sequence[Node], right: Sequence[Node]) -> 
   """EQUAL iff the parts can be paired; DIFFERENT iff some part is unlike every other."""
   if len(left) != len(right):
     return DIFFERENT
+  if _names_order(left, right) or _names_order(right, left):
+    return _ordered(effort, left, right)
   table = [[_compare(effort, a, b) for b in right] for a in left]
-  free = set(range(len(right)))
-  for row in table:
-    partner = next((j for j in sorted(free) if row[j] == EQUAL), None)
-    if partner is not None:
-      free.remove(partner)
-  if not free:
+  if _pairs([[status == EQUAL for status in row] for row in table]):
     return EQUAL
   lines = [*table, *map(list, zip(*table, strict=True))]
   if any(all(status == DIFFERENT for status in line) for line in lines):
@@ -215,23 +243,59 @@ def _unordered(effort: _Effort, left: Sequence[Node], right: Sequence[Node]) -> 
   return UNVERIFIABLE if unknown else DIFFERENT
 
 
+def _names_order(named: Sequence[Node], bare: Sequence[Node]) -> bool:
+  """Whether values without names are meant for different names, x = 5 and y = 6: in that order."""
+  names = {_strip(part)[0] for part in named}
+  return len(names) == len(named) > 1 and '' not in names and not any(_strip(p)[0] for p in bare)
+
+
+def _pairs(fits: Sequence[Sequence[bool]]) -> bool:
+  """Whether every row has a column of its own that fits, by augmenting paths [Kuhn 1955]."""
+  rows: dict[int, int] = {}  # the row that has a column
+
+  def place(row: int, seen: set[int]) -> bool:
+    for column, fit in enumerate(fits[row]):
+      if fit and column not in seen:
+        seen.add(column)
+        if column not in rows or place(rows[column], seen):
+          rows[column] = row
+          return True
+    return False
+
+  return all(place(row, set()) for row in range(len(fits)))
+
+
 def _merge(effort: _Effort, node: Node) -> Node:
   """Sets without repetitions; unions of rational intervals and points as disjoint intervals."""
   if node[0] == 'set':
-    return 'set', tuple(dict.fromkeys(node[1]))
+    return 'set', tuple({_key(effort, item): item for item in node[1]}.values())
   if node[0] != 'union':
     return node
   spans = [span for part in node[1] for span in _spans(effort, part)]
   if any(span is None for span in spans):
     return node
   merged: list[list[Ends]] = []
-  for low, high in sorted(span for span in spans if span is not None):
+  for low, high in sorted(span for span in spans if span is not None and span[0] <= span[1]):
     if merged and (low[0] < merged[-1][1][0] or _touch(merged[-1][1], low)):
       merged[-1][1] = max(merged[-1][1], high)
     else:
       merged.append([low, high])
   parts = tuple(_span_node(low, high) for low, high in merged)
+  if all(part[0] == 'set' for part in parts):
+    return 'set', tuple(item for part in parts for item in part[1])
   return parts[0] if len(parts) == 1 else ('union', parts)
+
+
+def _is_interval(node: Node) -> bool:
+  return node[0] == 'tuple' and len(node[2]) == 2 and node[1] != '()'
+
+
+def _key(effort: _Effort, item: Node) -> Form | Node:
+  """The exact form of a scalar, else the tree."""
+  try:
+    return item if item[0] in STRUCTURES else effort.form(item)
+  except (TooLarge, ZeroDivisionError):
+    return item
 
 
 Ends = tuple[float | Fraction, int]  # a point, and -1, 0 or 1: just below, at, or just above it

@@ -9,18 +9,19 @@ The kinds of nodes are those of nodes.py.
 
 Where notation is ambiguous: 1\frac{4}{5} and 1 4/5 are mixed numbers (the fraction being proper),
 1/2x is (1/2)x, \log is \ln, e and i are the constants, `(a, b)` is a pair and an interval,
-`3 \pm 2` is the list 5, 1 (all signs of one value are linked), % is a unit (50% is 50), x^10 is
-x^{10} but \frac12 is 1/2, a comma list at the top has no order. Inequalities with a variable on one
-side are intervals. A chain of equations is not an answer.
+`3 \pm 2` is the list 5, 1 (all signs of one value are linked), % is a unit (50% is 50), 2 million
+is 2,000,000 (which words are units is for units.py to say), x^10 is x^{10} but \frac12 is 1/2, a
+comma list at the top has no order. Inequalities with a variable on one side are intervals. A chain
+of equations is not an answer.
 """
 
 import functools
 from collections.abc import Callable
 from fractions import Fraction
 
-from maxent_lm.tasks.maths import nodes
+from maxent_lm.tasks.maths import nodes, units
 from maxent_lm.tasks.maths.nodes import STRUCTURES, Node
-from maxent_lm.tasks.maths.tokens import END, FUNCTIONS, Cursor, Token, clean, tokenise, unit_name
+from maxent_lm.tasks.maths.tokens import END, FUNCTIONS, Cursor, Token, clean, tokenise
 
 MAX_NESTING = 30
 MAX_INDEX = 64  # of a root
@@ -73,7 +74,7 @@ class _Parser(Cursor):
     self.place += negative
     currency = self.accept('\\$')
     node = self.ratio()
-    node = nodes.negative(node) if negative else node
+    node = self.scale(nodes.negative(node) if negative else node)
     unit = 'dollar' if currency else self.unit() or 'degree' * self.degrees
     self.degrees = outer
     return ('unit', unit, node) if unit else node
@@ -93,15 +94,26 @@ class _Parser(Cursor):
   def unit(self) -> str:
     parts = []
     while self.peek()[0] == 'text' or self.at('%', '\\$'):
-      parts += map(unit_name, self.take().replace('/', ' / ').split())
+      parts += self.take().replace('/', ' / ').split()
       if self.at('^') and self.peek(1)[0] == 'num':
         self.take()
         parts.append(f'^{self.take()}')
       if self.at('/') and self.peek(1) in (('var', 'h'), ('var', 's')):
-        parts += [self.take(), unit_name(self.take())]
+        parts += [self.take(), self.take()]
       elif self.at('/') and self.peek(1)[0] == 'text':
         parts.append(self.take())
-    return ' '.join(parts)
+    return units.unit(parts) if parts else ''
+
+  def scale(self, node: Node) -> Node:
+    """The value times a word of scale, if one follows."""
+    kind, word = self.peek()
+    if kind != 'text' or word not in units.SCALES:
+      return node
+    self.take()
+    factor = units.SCALES[word]
+    if node[0] == 'num':
+      return nodes.number(node[1] * factor)
+    return nodes.join('mul', [node, nodes.number(factor)])
 
   # expressions
 

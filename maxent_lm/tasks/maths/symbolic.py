@@ -4,13 +4,14 @@ Worked example:
 
   decide(parse(r'\\sin^2 x+\\cos^2 x'), parse('1'))   (Verdict.EQUAL, 0.3), if sympy is there
 
-The process (worker.py) is started by exec with an empty environment and no file but its pipes; only
-trees cross, as JSON. It imports sympy once and forks for every question: 1 s and 1 GiB each, behind
-the seccomp filter of the code sandbox where the kernel has one (`locked`). It is started when it is
-first needed, serves all threads one after another (a thread that waits does not lose its own
-second), is replaced when it dies, and ends when this process does. Nothing here sets a timer or a
-signal handler, so that it works in every thread; a forked copy of this process starts a worker of
-its own.
+The process (worker.py) is started by exec with an environment of nothing but the seed of its hashes
+and no file but its pipes; only trees cross, as JSON. It imports sympy once and forks for every
+question: 1 s and 1 GiB each, behind the seccomp filter of the code sandbox where the kernel has one
+(`locked`). It is started when it is first needed, serves all threads one after another (a thread
+that waits does not lose its own second), is replaced when it dies or falls silent, and is then
+asked once more, and ends when this process does. Nothing here sets a timer or a signal handler, so
+that it works in every thread; a forked copy of this process starts a worker of its own. The
+worker's hashes are not random: the same question takes the same way through sympy.
 
 Without sympy, an optional extra (`pip install maxent_lm[maths]`), every answer is UNDECIDED.
 """
@@ -36,11 +37,16 @@ SECONDS = 0.95  # of one question, at most
 START_SECONDS = 60.0  # for importing sympy, on a busy machine and without compiled files
 ANSWER_SECONDS = 1.1  # after which a worker that should have stopped is killed
 
+GRACE_SECONDS = 1.0  # for a process that closed its pipe to end
+MAX_SLOW_STARTS = 3  # after which sympy counts as missing
+
 _WORKER = pathlib.Path(__file__).with_name('worker.py')
+_PYTHON = (sys.executable, '-s', '-P')  # no user's packages, and not the folder of the script
+_ENVIRONMENT = {'PYTHONHASHSEED': '0'}
 
 
 class Verdict(enum.Enum):
-  """What sympy says; TIMEOUT also for a question that killed its process."""
+  """What sympy says; TIMEOUT is chance, and also stands for a lost worker and a slow start."""
 
   EQUAL = 'equal'
   DIFFERENT = 'different'
@@ -53,19 +59,26 @@ class _Worker:
 
   def __init__(self) -> None:
     self._process = subprocess.Popen(
-      [sys.executable, '-I', str(_WORKER)],
+      [*_PYTHON, str(_WORKER)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=subprocess.DEVNULL,
       cwd='/',
-      env={},
+      env=_ENVIRONMENT,
       bufsize=0,
       start_new_session=True,
     )
     greeting = self._read(START_SECONDS)
     self.works, self.locked = greeting in ('ready', 'ready locked'), greeting == 'ready locked'
+    self.slow = not self.works and not self._gave_up()
     if not self.works:
       self.stop()
+
+  def _gave_up(self) -> bool:
+    """Whether the process ended itself with an error, as it does without sympy."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      return self._process.wait(GRACE_SECONDS) > 0
+    return False
 
   def ask(self, question: str) -> str | None:
     try:
@@ -95,29 +108,30 @@ class _Service:
   """The worker of this process, behind a lock."""
 
   def __init__(self) -> None:
-    self._lock, self._worker, self._missing = threading.Lock(), None, False
+    self._lock, self._worker = threading.Lock(), None
+    self._missing, self._slow_starts = False, 0
 
   def ask(self, question: str) -> tuple[Verdict, float]:
     with self._lock:
-      for _ in range(2):  # again, if the worker died between two questions
+      for _ in range(2):  # again, if the worker died or fell silent
         if not self._ready():
-          return Verdict.UNDECIDED, 0.0
+          return (Verdict.UNDECIDED if self._missing else Verdict.TIMEOUT), 0.0
         assert self._worker is not None
         start = time.monotonic()
         answer = self._worker.ask(question)
-        spent = time.monotonic() - start
         if answer is not None:
-          return Verdict(answer), spent
+          return Verdict(answer), time.monotonic() - start
         self._worker.stop()
         self._worker = None
-        if spent > SECONDS:
-          break
       return Verdict.TIMEOUT, SECONDS
 
   def _ready(self) -> bool:
     if self._worker is None and not self._missing:
       worker = _Worker()
-      self._worker, self._missing = (worker, False) if worker.works else (None, True)
+      self._worker = worker if worker.works else None
+      self._slow_starts += worker.slow
+      gave_up = not worker.works and not worker.slow
+      self._missing = gave_up or self._slow_starts >= MAX_SLOW_STARTS
     return self._worker is not None
 
   def warm(self) -> bool:

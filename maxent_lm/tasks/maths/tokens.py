@@ -19,6 +19,8 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from maxent_lm.tasks.maths.units import UNITS
+
 MAX_TEXT = 512  # characters of an answer without superfluous spaces
 MAX_EXPONENT = 400  # of a decimal in scientific notation
 
@@ -58,16 +60,6 @@ _DROPPED = frozenset(
 )
 _PLAIN = FUNCTIONS | {'pi', 'sqrt', 'cbrt', 'asin', 'acos', 'atan'}
 _PLAIN_OPERATORS = frozenset({'infinity', 'inf', 'oo', 'infty', 'cup', 'union', 'or', 'and', 'in'})
-UNITS = frozenset(
-  'cm mm km kg ft mi mph lb lbs oz hr hrs sec min mins cents cent dollars inch sq cubic '
-  'percent'.split()
-)
-_UNIT_NAMES = {
-  **{'%': 'percent', '\\$': 'dollar', 'lbs': 'lb', 'pound': 'lb', 'inche': 'inch', 'h': 'hour'},
-  **{'min': 'minute', 'hr': 'hour', 'sec': 'second', 's': 'second', 'kilometer': 'km'},
-  **{'centimeter': 'cm', 'millimeter': 'mm', 'kilogram': 'kg', 'mile': 'mi', 'feet': 'ft'},
-  **{'foot': 'ft', 'ounce': 'oz'},
-}
 _SHORT_WORDS = frozenset({'no', 'is', 'of', 'to', 'it', 'if'})
 
 _UNICODE = str.maketrans(
@@ -211,12 +203,6 @@ def is_word(letters: str) -> bool:
   if low in UNITS or low in _SHORT_WORDS:
     return True
   return len(low) > 2 and not set(low).isdisjoint('aeiou') and not set(low) <= set('abcd')
-
-
-def unit_name(word: str) -> str:
-  """One spelling of a unit, in the singular."""
-  singular = word.rstrip('s')
-  return _UNIT_NAMES.get(word) or _UNIT_NAMES.get(singular, singular)
 
 
 def _word(text: str) -> list[Token]:

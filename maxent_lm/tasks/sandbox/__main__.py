@@ -6,8 +6,10 @@ r"""Runs programs of a model from the command line.
 prints, as its last line, {"passed": true, "status": "passed"}. The object may also have
 "timeout_s", "memory_mb", "names", and "cases" ([[stdin, stdout], ...]) in place of "tests".
 `--batch` takes one object a line and prints one line for each, in order; `--probe` prints which
-tier this machine gives, and why. Exit status 2: nothing was run (bad input, or no tier); 3: a fault
-of the sandbox ("status": "infra_error"), which says nothing about the program.
+tier this machine gives, and why. Exit status 2: bad input, or no tier, and nothing was run, unless
+it is tests that turn out to be no program ("status": "invalid_tests"); 3: a fault of the sandbox
+("status": "infra_error"), or so many of them that no verdict is printed. Neither status says
+anything about the program.
 """
 
 import argparse
@@ -15,8 +17,15 @@ import json
 import sys
 from typing import Any
 
-from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxUnavailable, Verdict
+from maxent_lm.tasks.sandbox import (
+  Program,
+  Sandbox,
+  SandboxUnavailable,
+  TooManyFaults,
+  Verdict,
+)
 from maxent_lm.tasks.sandbox.jail import TIERS
+from maxent_lm.tasks.sandbox.programs import check
 
 KINDS = {
   'code': str,
@@ -41,7 +50,9 @@ def read(line: str) -> Program:
       raise ValueError(f'unknown field "{name}": choose among {", ".join(KINDS)}.')
     if not isinstance(value, KINDS[name]) or isinstance(value, bool):
       raise ValueError(f'field "{name}" has the wrong type.')
-  return Program(**_strict(row))
+  program = Program(**_strict(row))
+  check(program)
+  return program
 
 
 def _strict(row: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +61,18 @@ def _strict(row: dict[str, Any]) -> dict[str, Any]:
   if not pairs or not all(isinstance(t, str) for t in [*names, *(t for c in cases for t in c)]):
     raise ValueError('"names" is a list of texts, "cases" one of [stdin, stdout].')
   return {**row, 'names': tuple(names), 'cases': tuple(tuple(case) for case in cases)}
+
+
+def read_all(text: str) -> list[Program]:
+  """The programs of a text with one object a line; ValueError has the number of a bad one."""
+  programs = []
+  for number, line in enumerate(text.split('\n'), 1):
+    if line.strip():
+      try:
+        programs.append(read(line))
+      except ValueError as error:
+        raise ValueError(f'line {number}: {error}') from None
+  return programs
 
 
 def show(verdict: Verdict) -> None:
@@ -87,17 +110,20 @@ def main() -> int:
   if args.probe:
     return probe(args.minimum_tier)
   text = sys.stdin.read()
-  lines = [line for line in text.split('\n') if line.strip()] if args.batch else [text]
   try:
-    programs = [read(line) for line in lines]
+    programs = read_all(text) if args.batch else [read(text)]
     with Sandbox(minimum_tier=args.minimum_tier, tier=args.tier, parallel=args.parallel) as sandbox:
       verdicts = sandbox.run_all(programs)
   except (ValueError, SandboxUnavailable) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
+  except TooManyFaults as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 3
   for verdict in verdicts:
     show(verdict)
-  return 3 if any(verdict.reward is None for verdict in verdicts) else 0
+  statuses = {verdict.status for verdict in verdicts}
+  return 2 if 'invalid_tests' in statuses else 3 if 'infra_error' in statuses else 0
 
 
 if __name__ == '__main__':

@@ -52,6 +52,10 @@ STATUSES: dict[type[BaseException], str] = {
 }
 
 
+def _name(error: BaseException) -> str:
+  return type(error).__name__[:100]
+
+
 def _text(error: BaseException) -> str:
   try:
     return str(error)[:500]
@@ -69,7 +73,7 @@ def answer_calls(code: str, channel: int) -> None:
     module = _define(code, 'candidate')
   except BaseException as error:
     status = _why(error) or 'candidate_load_error'
-    wire.send(channel, (0, 'stopped', status, f'{type(error).__name__}: {_text(error)}'))
+    wire.send(channel, (0, 'stopped', status, f'{_name(error)}: {_text(error)}'))
     return
   wire.send(channel, (0, 'value', None))
   while True:
@@ -81,7 +85,7 @@ def answer_calls(code: str, channel: int) -> None:
       if status:
         wire.send(channel, (number, 'stopped', status, _text(error)))
       else:
-        wire.send(channel, (number, 'raised', type(error).__name__, _text(error)))
+        wire.send(channel, (number, 'raised', _name(error), _text(error)))
 
 
 def _call(module: types.ModuleType, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -4,6 +4,10 @@ Names that the tests use and do not define are functions of the candidate; each 
 that sends its arguments and rebuilds the answer from plain data. Built-in names are never taken
 from the candidate unless asked for by name, so it cannot replace the `abs` or `all` of a test;
 modules of the standard library used as `math.isclose(...)` are the real ones.
+
+Whatever comes from the candidate is a value, an exception of the tests or the end of the run, never
+a fault of this process: it is held back from its report (`MAX_DETAIL`), and the board notes that it
+was there, so that an end of this process that nobody foresaw counts against the candidate.
 """
 
 import ast
@@ -19,7 +23,12 @@ from typing import Any, NoReturn
 
 from maxent_lm.tasks.sandbox import wire
 
-WAITING, WORKING = 1, 0  # on the board: who has to move, the candidate or the tests
+# The board, two bytes: who has to move, the candidate or the tests; whether the candidate has been
+# heard.
+WAITING, WORKING = 1, 0
+TURN, HEARD = 0, 1
+BOARD_BYTES = 2
+MAX_DETAIL = 500  # characters
 
 # Raised in the tests as themselves; others as CandidateError. StopIteration is not among them: it
 # would end a `map` or a `next` of the tests early, and an empty rest passes every `all`.
@@ -46,8 +55,8 @@ class Stopped(BaseException):
   """The run is over whatever the tests would say; not an Exception, so no test catches it."""
 
   def __init__(self, status: str, detail: str) -> None:
-    super().__init__(status, detail)
-    self.status, self.detail = status, detail
+    super().__init__(status)
+    self.status, self.detail = status, detail[:MAX_DETAIL]
 
 
 class Candidate:
@@ -64,7 +73,7 @@ class Candidate:
 
   def _receive(self) -> tuple[Any, ...]:
     """The answer to call `self.calls`; a frame of another form ends the run."""
-    self._board[0] = WAITING
+    self._board[TURN], self._board[HEARD] = WAITING, 1
     try:
       answer = wire.receive(self._channel)
     except (EOFError, OSError):
@@ -74,8 +83,8 @@ class Candidate:
     except wire.WireError as error:
       self._stop('not_plain_data', str(error))
     finally:
-      self._board[0] = WORKING
-    if type(answer) is not tuple or len(answer) < 3 or answer[0] != self.calls:
+      self._board[TURN] = WORKING
+    if not _is_answer(answer, self.calls):
       self._stop('protocol', 'the candidate sent something that is no answer')
     return answer
 
@@ -104,7 +113,7 @@ class Candidate:
       except wire.WireError as error:
         self._stop('not_plain_data', f'an argument: {error}')
       self.calls += 1
-      self._board[0] = WAITING  # it may refuse to read, too
+      self._board[TURN] = WAITING  # it may refuse to read, too
       try:
         wire.write_all(self._channel, wire.COUNT.pack(len(data)) + data)
       except OSError:
@@ -118,6 +127,19 @@ class Candidate:
     """Raises what ended the run, if a test swallowed it."""
     if self._over:
       raise self._over
+
+
+def _is_answer(answer: Any, call: int) -> bool:
+  """Whether it has the form of one; of other types even a comparison may raise."""
+  return type(answer) is tuple and len(answer) >= 3 and type(answer[0]) is int and answer[0] == call
+
+
+def _text(error: BaseException) -> str:
+  """An exception in words, as far as it has any: an int of the candidate may be too long."""
+  try:
+    return f'{type(error).__name__}: {error}'[:MAX_DETAIL]
+  except Exception:
+    return type(error).__name__[:MAX_DETAIL]
 
 
 def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
@@ -151,6 +173,18 @@ def used_modules(tests: str) -> set[str]:
   return owners & sys.stdlib_module_names
 
 
+def imported(tests: str) -> set[str]:
+  """Names of the modules that the tests import by statements, with those of their packages."""
+  names = []
+  for node in ast.walk(ast.parse(tests)):
+    if isinstance(node, ast.Import):
+      names += [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      names.append(node.module or '')
+  parts = [name.split('.') for name in names]
+  return {'.'.join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+
+
 def _namespace(candidate: Candidate, tests: str, names: list[str]) -> dict[str, Any]:
   free = free_names(tests)
   modules = {name: importlib.import_module(name) for name in used_modules(tests) & set(free)}
@@ -165,27 +199,27 @@ def judge(tests: str, names: list[str], channel: int, board: mmap.mmap) -> tuple
     program = compile(tests, '<tests>', 'exec', dont_inherit=True)
     namespace = _namespace(candidate, tests, names)
   except (SyntaxError, ValueError, ImportError) as error:
-    return 'invalid_tests', f'{type(error).__name__}: {error}'
+    return 'invalid_tests', _text(error)
   try:
     candidate.loaded()
     exec(program, namespace)
     candidate.check_over()
   except Stopped as stopped:
     return stopped.status, stopped.detail
-  except ModuleNotFoundError as error:  # no candidate can raise it here
-    return 'invalid_tests', str(error)
   except MemoryError:
     return 'oom', 'in the tests'
   except BaseException as error:
+    if isinstance(error, ModuleNotFoundError) and error.name in imported(tests):
+      return 'invalid_tests', _text(error)  # no candidate can raise it
     opaque = wire.Opaque.received > 0  # what came was not there to be compared
-    return 'not_plain_data' if opaque else 'failed', f'{type(error).__name__}: {error}'[:500]
+    return 'not_plain_data' if opaque else 'failed', _text(error)
   return ('passed', '') if candidate.calls else ('no_calls', 'the tests call no candidate function')
 
 
 def examine(payload: str, channel: int, verdict: int, board_fd: int) -> None:
   """Judges and reports on a pipe that only this process and the supervisor hold."""
   request = json.loads(payload)
-  with mmap.mmap(board_fd, 1) as board:
+  with mmap.mmap(board_fd, BOARD_BYTES) as board:
     status, detail = judge(request['tests'], request['names'], channel, board)
   wire.write_all(verdict, json.dumps({'status': status, 'detail': detail}).encode())
   os.close(verdict)

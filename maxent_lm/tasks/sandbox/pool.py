@@ -60,6 +60,8 @@ class Sandbox:
     for name in filter(None, (minimum_tier, tier)):
       if name not in TIERS:
         raise ValueError(f"no sandbox tier '{name}': choose one of {', '.join(TIERS)}.")
+    if parallel < 0:
+      raise ValueError(f'parallel={parallel} runs at a time: give 1 or more, or 0 for one a CPU.')
     self.parallel = parallel or len(os.sched_getaffinity(0))
     self.reasons: dict[str, str] = {}
     self.counts: collections.Counter[str] = collections.Counter()
@@ -131,11 +133,11 @@ class Sandbox:
     programs.check(program)
     for _ in range(ATTEMPTS):
       verdict = self._attempt(program)
-      if verdict.reward is not None:
+      if verdict.status != 'infra_error':
         break
     with self._lock:
       self.counts[verdict.status] += 1
-      self._recent.append(verdict.reward is None)
+      self._recent.append(verdict.status == 'infra_error')
       faults = sum(self._recent)
     if faults >= FEW and faults > MAX_FAULTS * len(self._recent):
       raise TooManyFaults(

@@ -8,11 +8,11 @@ Worked example:
 
 from typing import NamedTuple
 
-# How a run can end. What is not 'passed' or 'infra_error' is a failure of the program.
+# How a run can end. What is not 'passed' or one of UNKNOWN is a failure of the program.
 STATUSES = {
   'passed': 'the tests ran to their end and called the program, or every output was right',
   'failed': 'a test was false or raised; a program on stdin printed something else or raised',
-  'timeout': 'more CPU seconds than allowed, or asleep for much longer',
+  'timeout': 'more CPU seconds than allowed, or asleep for longer than twice that and 1 s',
   'oom': 'more memory than allowed',
   'syntax': 'not a Python program',
   'candidate_load_error': 'an exception before any function was called',
@@ -21,8 +21,10 @@ STATUSES = {
   'crashed': 'the process ended itself or its connection',
   'protocol': 'the process wrote to the connection itself',
   'no_calls': 'the tests called no function of the program',
+  'invalid_tests': 'the tests are no program, or import what is not there: nothing is known either',
   'infra_error': 'nothing is known about the program: to be masked, never a reward of 0',
 }
+UNKNOWN = ('invalid_tests', 'infra_error')
 
 
 class Program(NamedTuple):
@@ -61,7 +63,7 @@ class Verdict(NamedTuple):
   @property
   def reward(self) -> float | None:
     """1 or 0, or None where the run says nothing about the program."""
-    return None if self.status == 'infra_error' else float(self.passed)
+    return None if self.status in UNKNOWN else float(self.passed)
 
 
 def check(program: Program) -> None:

@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from maxent_lm.tasks.sandbox import candidate, supervisor
-from maxent_lm.tasks.sandbox.examiner import WAITING
+from maxent_lm.tasks.sandbox.examiner import BOARD_BYTES, HEARD, TURN, WAITING
 from maxent_lm.tasks.sandbox.programs import Program, Verdict
 from maxent_lm.tasks.sandbox.supervisor import Children, End, Zygote, is_dead
 
 MAX_OUTPUT = 4 * 2**20
 MAX_REPORT = 2**16
 # CPU seconds are the limit that does not depend on the load. The clock on the wall is for those who
-# sleep: whoever still computes when it runs out gets more, up to a bound.
+# sleep: whoever still computes when it runs out, or waits for a CPU, gets more, up to a bound.
 WALL_FACTOR, WALL_EXTRA_S, PATIENCE = 2.0, 1.0, 5.0
-AWAKE = 0.05  # share of the time spent computing below which a process counts as asleep
+# Shares of the time since the last look below which a run counts as asleep: of computing and of
+# waiting for a CPU; of computing alone, where the system does not tell who waits.
+AWAKE, AWAKE_UNTOLD = 0.5, 0.05
 LETTING_DIE_S = 1.0
+# A process may come to these by what it computes; other signals are somebody else's.
+OWN_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 class InfraError(Exception):
@@ -69,17 +73,29 @@ class _Clock:
     self._start = time.monotonic()
     self._soft = WALL_FACTOR * program.timeout_s + WALL_EXTRA_S
     self._hard = PATIENCE * self._soft
+    self._looked = self._busy = 0.0  # when, and the busy seconds by then
 
   def left(self) -> float:
     """Seconds until the limit; 0 if it is reached, more if the processes are still computing."""
     elapsed = time.monotonic() - self._start
     if elapsed < self._soft:
       return self._soft - elapsed
-    used = sum(map(supervisor.cpu_seconds, self._children.pidfds))
-    if elapsed >= self._hard or used < AWAKE * elapsed:
+    if elapsed >= self._hard or self._is_asleep(elapsed):
       return 0.0
     self._soft = elapsed + min(1.0, self._hard - elapsed)
     return self._soft - elapsed
+
+  def _is_asleep(self, elapsed: float) -> bool:
+    """Whether the processes could have run for too little of the time since the last look."""
+    pidfds = self._children.pidfds
+    used = sum(map(supervisor.cpu_seconds, pidfds))
+    waited = [supervisor.waited_seconds(pidfd) for pidfd in pidfds]
+    told = [seconds for seconds in waited if seconds is not None]
+    share = AWAKE if len(told) == len(waited) else AWAKE_UNTOLD
+    busy, since = used + sum(told) - self._busy, elapsed - self._looked
+    self._busy, self._looked = self._busy + busy, elapsed
+    # A long wait is told only when it is over.
+    return busy < share * since and not any(map(supervisor.is_runnable, pidfds))
 
 
 class _Output(NamedTuple):
@@ -114,6 +130,15 @@ def _is_timeout(end: End, timeout_s: float) -> bool:
   return by_timer or (end.code == -signal.SIGKILL and end.cpu_s >= timeout_s)
 
 
+def _was_cut_off(end: End, timeout_s: float, whose: str) -> bool:
+  """Whether the limit of CPU seconds ended the process; InfraError if somebody else did."""
+  if _is_timeout(end, timeout_s):
+    return True
+  if end.code == -signal.SIGKILL:  # it has no way to do that to itself
+    raise InfraError(f'the process of the {whose} was killed by something else.')
+  return False
+
+
 def run_tests(zygote: Zygote, program: Program) -> Verdict:
   """Runs a program with tests in Python.
 
@@ -123,7 +148,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
   with _Ends() as ends:
     source = ends.file(program.code.encode('utf-8', 'surrogatepass'))
     asked = json.dumps({'tests': program.tests, 'names': program.names}).encode()
-    payload, board = ends.file(asked), ends.file(b'\0')
+    payload, board = ends.file(asked), ends.file(bytes(BOARD_BYTES))
     first, second = socket.socketpair()
     theirs, ours = ends.keep(first.detach()), ends.keep(second.detach())
     read, write = ends.pipe()
@@ -132,7 +157,7 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
     try:
       ends.drop([source, theirs, payload, ours, write])
       report = _read(read, MAX_REPORT, _Clock(program, children))
-      turn = os.pread(board, 1, 0)[0]  # before the end of the one wakes the other
+      noted = os.pread(board, BOARD_BYTES, 0)  # before the end of the one wakes the other
       # A candidate that merely closed its connection is alive, and killing it must not look as if
       # somebody else had done so.
       patience = LETTING_DIE_S if b'"crashed"' in report.data else 0
@@ -143,26 +168,25 @@ def run_tests(zygote: Zygote, program: Program) -> Verdict:
   if stopped:
     raise InfraError('a process was stopped by something else.')
   if not report.whole:
-    if turn == WAITING:
+    if noted[TURN] == WAITING:
       return Verdict('timeout', 'the program did not answer in time')
     raise InfraError('the tests hang.')
   if not report.data:
-    if _is_timeout(second_end, program.timeout_s):
+    if _was_cut_off(second_end, program.timeout_s, 'tests'):
       return Verdict('timeout', 'in the tests')
-    raise InfraError(f'the process of the tests ended with {second_end.code}.')
+    ended = f'the process of the tests ended with {second_end.code}'
+    if noted[HEARD] and (second_end.code >= 0 or -second_end.code in OWN_SIGNALS):
+      return Verdict('failed', f'{ended}, from what the program sent')
+    raise InfraError(f'{ended}.')
   return _explain(Verdict(**json.loads(report.data)), first_end if died else None, program)
 
 
 def _explain(verdict: Verdict, end: End | None, program: Program) -> Verdict:
   """The verdict of the examiner, with what it cannot see: how the candidate's process ended."""
-  if verdict.status == 'invalid_tests':
-    raise InfraError(f'the tests are no program: {verdict.detail}')
   if verdict.status != 'crashed' or end is None:
     return verdict
-  if _is_timeout(end, program.timeout_s):
+  if _was_cut_off(end, program.timeout_s, 'program'):
     return Verdict('timeout', 'CPU seconds')
-  if end.code == -signal.SIGKILL:  # it has no way to do that to itself
-    raise InfraError('the process of the program was killed by something else.')
   return verdict._replace(detail=f'its process ended with {end.code}')
 
 
@@ -189,10 +213,8 @@ def run_case(zygote: Zygote, program: Program, stdin: str, expected: str) -> Ver
     return Verdict('output_limit', f'more than {MAX_OUTPUT} bytes')
   if stopped:
     raise InfraError('the process of the program was stopped by something else.')
-  if not ended or _is_timeout(end, program.timeout_s):
+  if not ended or _was_cut_off(end, program.timeout_s, 'program'):
     return Verdict('timeout')
-  if end.code == -signal.SIGKILL:
-    raise InfraError('the process of the program was killed by something else.')
   return _judge_output(end, output.data, expected)
 
 

@@ -182,13 +182,33 @@ def cpu_seconds(pidfd: int) -> float:
     return 0.0
 
 
-def is_stopped(pidfd: int) -> bool:
-  """Whether somebody has stopped the process; what we run has no way to stop itself."""
+def waited_seconds(pidfd: int) -> float | None:
+  """Seconds in which the process could have run and got no CPU; None if this is not known here."""
+  try:
+    with open(f'/proc/{_pid(pidfd)}/schedstat') as file:
+      _, waited_ns, turns = map(int, file.read().split())
+  except (OSError, KeyError, ValueError):
+    return None
+  return waited_ns / 1e9 if turns else None
+
+
+def _state(pidfd: int) -> str:
+  """The letter of proc(5); '' if it cannot be known."""
   try:
     with open(f'/proc/{_pid(pidfd)}/stat') as file:
-      return file.read().rsplit(')', 1)[1].split()[0] in 'Tt'
+      return file.read().rsplit(')', 1)[1].split()[0]
   except (OSError, KeyError, ValueError):
-    return False
+    return ''
+
+
+def is_stopped(pidfd: int) -> bool:
+  """Whether somebody has stopped the process; what we run has no way to stop itself."""
+  return _state(pidfd) in ('T', 't')
+
+
+def is_runnable(pidfd: int) -> bool:
+  """Whether the process runs, or would if it got a CPU or its memory from the disk."""
+  return _state(pidfd) in ('R', 'D')
 
 
 def default_python() -> str:

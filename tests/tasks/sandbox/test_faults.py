@@ -1,12 +1,16 @@
 """Faults of the sandbox are never a program's: the batch goes on, and no reward is 0 for them."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from arena import ROOT
 
 from maxent_lm.tasks.sandbox import (
   Program,
@@ -137,6 +141,39 @@ def test_nothing_leaks():
       break
     time.sleep(0.1)
   assert not [pid for pid in last if os.path.exists(f'/proc/{pid}')]
+
+
+# Each leaves something behind while the programs run.
+CARELESS = {
+  'nothing': 'pass',
+  'descriptor socket': 'socket.socketpair()[0].detach()',
+  'process ': "subprocess.Popen(['/bin/sleep', '15'])",
+  'file ': "open(folder + '/left', 'w').close()",
+}
+
+
+@pytest.mark.parametrize('what', CARELESS)
+def test_the_benchmark_finds_what_is_left_behind(tmp_path, what):
+  with Sandbox() as best:
+    tier = best.tier
+  script = f"""
+import runpy, socket, subprocess, sys
+from maxent_lm.tasks.sandbox import Sandbox
+folder, run_all, calls = {str(tmp_path)!r}, Sandbox.run_all, []
+def careless(sandbox, programs):
+  calls.append(1)
+  if len(calls) == 2:  # the first warms up
+    {CARELESS[what]}
+  return run_all(sandbox, programs)
+Sandbox.run_all = careless
+sys.argv = ['benchmark', '--leaks', '--runs=34', '--tiers={tier}', f'--folders={{folder}}']
+runpy.run_path('experiments/benchmark_sandbox.py', run_name='__main__')
+"""
+  ran = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT)
+  told = json.loads(ran.stdout)
+  assert ran.returncode == bool(told['left']) == (what != 'nothing'), ran.stderr
+  assert all(left.startswith(what) for left in told['left'])
+  assert sum(told['statuses'].values()) == 34
 
 
 def serving(sandbox):

@@ -10,7 +10,7 @@ import pytest
 from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxUnavailable, pool, runs
 from maxent_lm.tasks.sandbox.examiner import free_names, used_modules
 from maxent_lm.tasks.sandbox.jail import TIERS
-from maxent_lm.tasks.sandbox.supervisor import Refused
+from maxent_lm.tasks.sandbox.supervisor import Children, Refused
 
 ADD = 'def add(a, b):\n  return a + b\n'
 # (code, tests, status)
@@ -101,6 +101,54 @@ def test_programs_on_stdin(sandbox):
     assert verdict.status == status, (code, verdict)
 
 
+LONG = 'def f(): return 1 << 100000'
+DEQUES = """import os
+from struct import pack
+def f():
+  value = b'l' + pack('<I', 1600000) + (b'k' + bytes(4)) * 1600000
+  data = b't' + pack('<I', 3) + b'i' + pack('<IB', 1, 1) + b's' + pack('<I', 5) + b'value' + value
+  data = pack('<I', len(data)) + data
+  for fd in range(3, 32):
+    try:
+      while data:
+        data = data[os.write(fd, data) :]
+    except OSError:
+      pass
+"""
+# Tests that do with a value what goes wrong for some: (code, tests).
+BREAKING = [
+  (LONG, 'v = f()\nassert v == 4, v'),
+  (LONG, 'assert {1: 2}[f()] == 2'),
+  (LONG, 'assert f() == 4, [{f(): f()}]'),
+  (LONG, 'raise ValueError(f())'),
+  (LONG, 'raise type("E", (Exception,), {"__str__": lambda self: str(f())})'),
+  (LONG, 'print(f())\nassert f() == 4'),
+  ('def f(): return "\\ud800" * 10**6', 'assert not f(), f()'),
+  ('def f(): return b"\\0" * 7 * 10**6', 'assert not f(), f()'),
+  ('from decimal import Decimal\ndef f(): return Decimal("sNaN")', 'assert f() == 1, f()'),
+  ('from decimal import Decimal\ndef f(): return Decimal("1e999999999")', 'assert int(f()) == 1'),
+  ('def f(): return [[[[[[[[]]]]]]]] * 10**5', 'assert not f(), f()'),
+  ('def f(): return 10**9', 'assert g(f())\ndef g(n): return n and g(n - 1)'),
+  ('def f(): return 10**9',
+   'import sys\nsys.setrecursionlimit(10**9)\ndef g(n): return n and g(n - 1)\nassert g(f())'),
+  ('def f(): return 2**28', 'kept = [[0] * f()]\ndef g(): return kept\nassert not g(), g()'),
+  ('def f(): return 1', 'import ctypes\nctypes.string_at(f())\nassert f() == 2'),
+  ('def f(): return 0', 'import os\nos._exit(f())'),
+  ('def f(): return 1', 'import os\nos._exit(f())'),
+  ('E = type("x" * 70000, (Exception,), {})\nraise E("y")', 'assert f()'),
+  ('E = type("x" * 10**7, (Exception,), {})\nraise E("y")', 'assert f()'),
+  ('def f(): raise type("\\ud800" * 10**6, (Exception,), {})("\\ud800" * 10**6)', 'assert f()'),
+  (DEQUES, 'kept = f()\ndef g(): return kept\nassert not kept, kept'),
+]  # fmt: skip
+
+
+def test_no_program_is_excused_by_what_it_sends(sandbox):
+  verdicts = sandbox.run_all([program(code, tests) for code, tests in BREAKING])
+  told = list(zip(BREAKING, verdicts, strict=True))
+  assert not [item for item in told if item[1].reward != 0]
+  assert all(len(verdict.detail) <= 600 for verdict in verdicts)
+
+
 def test_named_functions_may_be_built_in_ones(sandbox):
   code, tests = 'def sum(a, b):\n  return a + b', 'assert sum(10, 15) == 25'
   assert not sandbox.run(program(code, tests)).passed
@@ -120,10 +168,91 @@ def test_limits_hold_within_bounds(sandbox):
   assert time.monotonic() - started < 8
 
 
+NAPPING = """import time
+def f():
+  while True:
+    start = time.process_time()
+    while time.process_time() < start + 0.03: pass
+    time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize('how', ['function', 'script'])
+def test_to_compute_now_and_then_does_not_keep_a_slot(sandbox, monkeypatch, how):
+  looks = []
+  asleep = runs._Clock._is_asleep
+  monkeypatch.setattr(
+    runs._Clock, '_is_asleep', lambda *args: looks.append(asleep(*args)) or looks[-1]
+  )
+  napping = program(NAPPING, 'assert f()', timeout_s=0.5)
+  if how == 'script':
+    napping = program(f'{NAPPING}f()', '', cases=(('', 'x'),), timeout_s=0.5)
+  assert sandbox.run(napping).status == 'timeout'
+  # Of ten that are possible; a second one where the first found it at its work.
+  assert looks[-1] and len(looks) <= 3
+
+
+class _Process:
+  """What the clock sees of a process that uses and waits for so much of every second."""
+
+  def __init__(self, monkeypatch, *, uses, waits, runnable=False):
+    self.now = 0.0
+    monkeypatch.setattr(runs.time, 'monotonic', lambda: self.now)
+    see = {
+      'cpu_seconds': lambda _: uses * self.now,
+      'waited_seconds': lambda _: None if waits is None else waits * self.now,
+      'is_runnable': lambda _: runnable,
+    }
+    for name, told in see.items():
+      monkeypatch.setattr(runs.supervisor, name, told)
+
+  def stopped_after(self, timeout_s):
+    """Seconds until the clock has run out."""
+    clock = runs._Clock(program('x', 'x', timeout_s=timeout_s), Children([1], [1]))
+    while left := clock.left():
+      self.now += left
+    return self.now
+
+
+@pytest.mark.parametrize(
+  ('uses', 'waits', 'runnable', 'seconds'),
+  [
+    (0.0, 0.0, False, 3),
+    (0.06, 0.0, False, 3),
+    (0.45, 0.0, False, 3),
+    (0.06, 0.3, False, 3),  # on a busy machine even a sleeper waits a little
+    (0.06, 0.9, False, 15),  # it would run if it got a CPU
+    (0.3, 0.3, False, 15),
+    (0.0, 0.0, True, 15),  # it has not got one at all
+    (0.06, None, False, 15),  # not told here
+    (0.04, None, False, 3),
+  ],
+)
+def test_who_is_asleep(monkeypatch, uses, waits, runnable, seconds):
+  process = _Process(monkeypatch, uses=uses, waits=waits, runnable=runnable)
+  assert process.stopped_after(1.0) == pytest.approx(seconds)
+
+
+def test_what_was_computed_before_the_last_look_does_not_count(monkeypatch):
+  process = _Process(monkeypatch, uses=0, waits=0)
+  monkeypatch.setattr(runs.supervisor, 'cpu_seconds', lambda _: min(process.now, 3.0))
+  assert process.stopped_after(1.0) == pytest.approx(4)
+
+
 def test_tests_that_are_no_program_say_nothing(sandbox):
-  for tests in ('assert f(', 'import no_such_module\nassert f()'):
+  runs, before = [], sandbox.counts['infra_error']
+  attempt = sandbox._attempt
+  sandbox._attempt = lambda each: runs.append(each) or attempt(each)
+  bad = ('assert f(', 'import no_such_module\nassert f()', 'f()\nfrom os.no_such import x')
+  for tests in bad:
     verdict = sandbox.run(program('def f(): return 1', tests))
-    assert verdict.status == 'infra_error' and verdict.reward is None
+    assert verdict.status == 'invalid_tests' and verdict.reward is None and verdict.detail
+  del sandbox._attempt
+  assert len(runs) == len(bad)  # it is no fault of the sandbox, and the same again
+  assert sandbox.counts['infra_error'] == before and not any(list(sandbox._recent)[-len(bad) :])
+  # What they import by a value of the program is the program's doing.
+  tests = 'import importlib\nimportlib.import_module(f())'
+  assert sandbox.run(program('def f(): return "no_such"', tests)).status == 'failed'
 
 
 def test_free_names():
@@ -191,5 +320,20 @@ def test_the_command_line():
   for text in ('', '[]', '{}', '{"code": 1}', '{"code": "", "test": ""}', '{"code": "x"}'):
     code, lines, error = ask(text=text)
     assert code == 2 and not lines and error.startswith('error: ')
+  broken = json.dumps({'code': ADD, 'tests': 'assert ('})
+  code, lines, _ = ask('--batch', text=f'{good}\n{broken}\n{bad}\n')
+  told = [json.loads(line) for line in lines]
+  assert code == 2 and [each['status'] for each in told] == ['passed', 'invalid_tests', 'failed']
+  code, lines, error = ask('--batch', text=f'{good}\n\n{{"code": 1}}\n{good}')
+  assert code == 2 and not lines and error.startswith('error: line 3: field "code"')
+  code, lines, error = ask('--batch', text=f'{good}\n{{"code": "x"}}')
+  assert code == 2 and not lines and error.startswith('error: line 2: a program needs')
+  code, lines, error = ask('--parallel', '-1', text=good)
+  assert code == 2 and not lines and error.startswith('error: parallel=-1')
+  hung = json.dumps(
+    {'code': ADD, 'tests': 'add(1, 2)\nimport time\ntime.sleep(99)', 'timeout_s': 0.01}
+  )
+  code, lines, error = ask('--batch', '--parallel', '20', text=f'{hung}\n' * 20)
+  assert code == 3 and not lines and error.startswith('error: 20 of the last 20 runs are faults')
   code, lines, _ = ask('--probe', text='')
   assert code == 0 and set(json.loads(lines[-1])['why']) == set(TIERS)

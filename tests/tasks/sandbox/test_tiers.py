@@ -67,3 +67,36 @@ def test_without_a_filter_nothing_is_run(user, calls):
     assert ran.stderr.startswith('error: code of a model is not run on this machine')
   probe = ask(user, calls, '--probe')
   assert probe.returncode == 2 and json.loads(probe.stdout)['tier'] is None
+
+
+# As in a container of an ordinary user whose host allows no more namespaces in it.
+CONFINED = """
+import os
+from maxent_lm.tasks.sandbox import kernel
+user, group = os.geteuid(), os.getegid()
+kernel.unshare(kernel.CLONE_NEWUSER)
+for name, text in (
+  ('self/setgroups', 'deny'),
+  ('self/uid_map', f'{user} {user} 1'),
+  ('self/gid_map', f'{group} {group} 1'),
+  ('sys/user/max_user_namespaces', '0'),
+):
+  with open(f'/proc/{name}', 'w') as file:
+    file.write(text)
+kernel.drop_capabilities()
+"""
+
+
+def test_in_a_namespace_that_allows_no_others(user):
+  def ask(*arguments):
+    return arena.command_line(user, list(arguments), GOOD, before=CONFINED)
+
+  ran = ask('--probe')
+  if 'in kernel.unshare' in ran.stderr or '/proc/sys/user' in ran.stderr:
+    pytest.skip(f'this system does not allow it either: {ran.stderr.splitlines()[-1]}')
+  probe = json.loads(ran.stdout)
+  assert probe['tier'] == 'landlock' and 'No space left on device' in probe['why']['ns']
+  ran = ask()
+  assert ran.returncode == 0 and json.loads(ran.stdout)['passed']
+  refused = ask('--minimum_tier', 'ns')
+  assert refused.returncode == 2 and not refused.stdout and 'not run' in refused.stderr

@@ -1,5 +1,6 @@
 """Rows of unknown reward: they are as if they were not there, and are not wrong answers."""
 
+import json
 import types
 
 import jax
@@ -10,8 +11,8 @@ from maxent_lm import replay
 from maxent_lm.data import Graded
 from maxent_lm.sampling.generate import Rollout
 from maxent_lm.shaping.advantages import group_normalised, leave_one_out
-from maxent_lm.tasks.base import Problem
-from maxent_lm.train.collect import Rollouts, informative
+from maxent_lm.tasks.base import Problem, Undecided
+from maxent_lm.train.collect import SHOWN, Rollouts, informative
 
 G, N, T = 4, 3, 2
 UNKNOWN = np.nan
@@ -66,6 +67,20 @@ def sample(rewards):
 REWARDS = [1, UNKNOWN, 0, 0, UNKNOWN, 1, 1, 1, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
 
 
+class Unsure(list, Undecided):
+  """Problems; the first one is never decided."""
+
+  def undecided(self, problem, response, finished):
+    return response == 'c' and problem.data == 0
+
+
+def test_undecided_answers_are_counted():
+  made, sampled = sample([0] * (N * G))
+  assert 'undecided' not in sampled.metrics
+  made.reader.task = Unsure(made.reader.task)
+  np.testing.assert_allclose(made.sample(0, STATE).metrics['undecided'], 1 / N)
+
+
 def test_a_row_of_unknown_reward_is_empty():
   made, sampled = sample(REWARDS)
   batch = made.batch(sampled.groups)
@@ -97,6 +112,23 @@ def test_it_is_neither_right_nor_wrong():
   np.testing.assert_allclose(sampled.metrics['faults'], 6 / 12)
   priority = [replay.by_reward(group) for group in sampled.groups]
   np.testing.assert_allclose(priority, np.exp([1 / 3, 1, 0]))
+
+
+def test_a_group_of_which_nothing_is_known_is_not_an_unsolved_one():
+  _, sampled = sample(REWARDS)
+  rows = {0: REWARDS[:G], 1: REWARDS[G : 2 * G], 2: REWARDS[2 * G :]}
+  known = [group for group in rows.values() if not np.isnan(group).all()]
+  assert len(known) == 2
+  np.testing.assert_allclose(sampled.metrics['solved'], np.mean([1 in group for group in known]))
+  np.testing.assert_allclose(sampled.metrics['distinct'], 1)
+
+
+def test_shown_samples_are_json():
+  _, sampled = sample(REWARDS)
+  text = json.dumps(sampled.samples, allow_nan=False)
+  assert [shown['reward'] for shown in json.loads(text)] == [
+    None if np.isnan(reward) else reward for reward in REWARDS
+  ][:: max(1, len(REWARDS) // SHOWN)]
 
 
 def test_nothing_known_at_all_is_finite():
