@@ -2,12 +2,12 @@
 
 python experiments/tables/algorithmic.py --preset=cpu --workdir=runs/tables/algorithmic
 
-A transformer plays: it reads a symbol, moves, writes, and is paid for right symbols. The
+A recurrent policy plays: it reads a symbol, moves, writes, and is paid for right symbols. The
 environments are made again (`tasks/algorithmic.py`), with gym's thresholds. Episodes are drawn from
-the policy, and they move the curriculum; where exploring is hard half of them are drawn at a higher
-temperature, and are learned from just the same: residuals hold on any path. A task that is not
-solved when its steps are over is shown with how far it came. Killed and started again the script
-goes on with the next task and seed.
+the policy, and they move the curriculum; as many are drawn from the policy with a random move here
+and there, and are learned from just the same: residuals hold on any path. A task that is not solved
+when its steps are over is shown with how far it came. Killed and started again the script goes on
+with the next task and seed.
 """
 
 import functools
@@ -23,12 +23,11 @@ from maxent_lm import temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.analysis import tables
 from maxent_lm.lm import heads
-from maxent_lm.lm.config import LMConfig
-from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.recurrent import Recurrent, RecurrentConfig
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.sampling.interact import Interact, Played, make_interact
-from maxent_lm.sampling.policies import Sampling
+from maxent_lm.sampling.policies import Behaviour, Sampling, Wandering
 from maxent_lm.shaping import chain
 from maxent_lm.tasks.algorithmic import TASKS, Curriculum, Episodes, Rules, advance
 from maxent_lm.train.metrics import Progress
@@ -42,27 +41,23 @@ class Recipe(NamedTuple):
   Attributes:
     steps: the most that it is given in the cpu preset.
     kappa: alpha = kappa, there is no reference; what is found early wants less entropy.
-    rows: episodes a step drawn from the policy.
-    hot: episodes a step drawn at the temperature `HOT`.
+    share: of the actions that are a random move, in the wandering half of the episodes.
     length: actions of the longest sub-path.
     learning_rate: of policy and value.
-    width: of the model.
   """
 
   steps: int
   kappa: float
-  rows: int
-  hot: int
+  share: float
   length: int
   learning_rate: float
-  width: int
 
 
-HARD = Recipe(1000, 0.1, 64, 64, 100, 2e-3, 32)
+HARD = Recipe(3000, 0.02, 0.1, 100, 4e-3)
 RECIPES = {
-  'Copy': Recipe(1000, 0.025, 64, 64, 10, 2e-3, 64),
-  'DuplicatedInput': Recipe(1500, 0.025, 128, 0, 10, 1e-3, 64),
-  'Reverse': HARD._replace(steps=3000),
+  'Copy': HARD,
+  'DuplicatedInput': HARD,
+  'Reverse': HARD,
   'RepeatCopy': HARD,
   'ReversedAddition': HARD,
 }
@@ -73,12 +68,13 @@ STEPS = {  # the most that a task is given
 }
 SEEDS = {'smoke': 1, 'cpu': 5, 'full': 5}
 GATED = ('Copy', 'DuplicatedInput', 'Reverse')
-HOT = 3.0  # sampling temperature of the hot episodes
+ROWS = 64  # episodes a step of the policy, and as many that wander
+WIDTH = 64  # units of policy and value
 RECENT = 100  # episodes of the policy whose mean return has to reach the threshold
 MULTIPLE = 24  # columns of a batch are a multiple
 THEIRS = (
-  'theirs: recurrent, kappa .025, discount .9, 400 episodes a step, replay; ours: transformer, '
-  'discount 1, 128 episodes, kappa'
+  'theirs: kappa .025, discount .9, 400 episodes a step, replay; ours: discount 1, 128 episodes, '
+  'half of them wander, kappa'
 )
 COLUMNS = (
   *('task', 'threshold', 'published', 'solved', 'steps', 'episodes', 'length', 'return'),
@@ -87,10 +83,10 @@ COLUMNS = (
 
 
 class Player(NamedTuple):
-  """What plays and what learns; `play` are the behaviours with their numbers of episodes."""
+  """What plays, as the policy and wandering, and what learns."""
 
   rules: Rules
-  play: tuple[tuple[Interact, int], ...]
+  play: tuple[Interact, Interact]
   update: Update
 
 
@@ -112,7 +108,8 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   for name, steps in STEPS[preset].items():
     found = []
     for seed in range(SEEDS[preset]):
-      settings = {**RECIPES[name]._asdict(), 'steps': steps, 'heat': HOT, 'recent': RECENT}
+      sizes = {'steps': steps, 'rows': ROWS, 'width': WIDTH, 'recent': RECENT}
+      settings = {**RECIPES[name]._asdict(), **sizes}
       compute = functools.partial(learn, name, seed, steps)
       found.append(tables.stored(workdir / f'{name}_{seed}.json', settings, compute))
     rows.append({'task': name, **merged(name, found)})
@@ -139,7 +136,7 @@ def merged(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     'published': 'curves only',
     'solved': f'{sum(row["solved"] for row in found)} of {len(found)}',
     'steps': steps,
-    'episodes': steps * (RECIPES[name].rows + RECIPES[name].hot),
+    'episodes': 2 * steps * ROWS,
     'length': int(median('length')),
     'return': median('return'),
     'seconds': int(median('seconds')),
@@ -171,12 +168,12 @@ def learn(name: str, seed: int, steps: int) -> dict[str, Any]:
 def one_step(
   player: Player, at: Progressed, rng: np.random.Generator, key: jax.Array
 ) -> Progressed:
-  """Plays with every behaviour, learns from all episodes, and may lengthen the inputs."""
-  worlds = [Episodes(player.rules, at.curriculum.length, n, rng) for _, n in player.play]
+  """Plays with both behaviours, learns from all episodes, and may lengthen the inputs."""
+  worlds = [Episodes(player.rules, at.curriculum.length, ROWS, rng) for _ in player.play]
   keys = jax.random.split(key, len(worlds))
   played = [
     play(at.state.params, world, key)
-    for (play, _), world, key in zip(player.play, worlds, keys, strict=True)
+    for play, world, key in zip(player.play, worlds, keys, strict=True)
   ]
   state, _ = player.update(at.state, None, joined(played).batch())
   returns = played[0].returns
@@ -196,22 +193,10 @@ def joined(played: list[Played]) -> Played:
 
 
 def make_player(rules: Rules, recipe: Recipe, seed: int) -> tuple[Player, TrainState]:
-  """A policy and a value network, two layers each, from random weights."""
-  lm = LM(
-    LMConfig(
-      vocab_size=rules.vocabulary,
-      d_model=recipe.width,
-      num_layers=2,
-      num_heads=2,
-      num_kv_heads=2,
-      head_dim=recipe.width // 2,
-      d_ff=2 * recipe.width,
-      max_length=512,
-      tied=False,
-    )
-  )
+  """A policy and a value network from random weights."""
+  lm = Recurrent(RecurrentConfig(vocab_size=rules.vocabulary, d_model=WIDTH))
   chunk = 1 << 16
-  critic = heads.CRITICS['value'](lm, chunk=chunk, trunk='own', width=2 * recipe.width)
+  critic = heads.CRITICS['value'](lm, chunk=chunk, trunk='own', width=2 * WIDTH)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(recipe.learning_rate, b2=0.99))
   parts = Parts(
     scorer=make_scorer(lm, chunk=chunk),
@@ -235,15 +220,14 @@ def make_player(rules: Rules, recipe: Recipe, seed: int) -> tuple[Player, TrainS
     critic=critic.init(start, seed),
     critic_optimizer=optimizer,
   )
-  behaviours = ((1.0, recipe.rows), (HOT, recipe.hot))
-  play = tuple((behaviour(lm, rules, heat), count) for heat, count in behaviours if count)
-  return Player(rules, play, make_update(parts)), state
+  behaviours = Sampling(), Wandering(recipe.share, rules.silent)
+  own, wandering = (playing(lm, rules, each) for each in behaviours)
+  return Player(rules, (own, wandering), make_update(parts)), state
 
 
-def behaviour(lm: LM, rules: Rules, heat: float) -> Interact:
-  """Episodes of the policy at a sampling temperature."""
-  sampling = Sampling(temperature=heat)
-  return make_interact(lm, sampling=sampling, start=rules.start, multiple=MULTIPLE)
+def playing(lm: Recurrent, rules: Rules, behaviour: Behaviour) -> Interact:
+  """Episodes of a behaviour."""
+  return make_interact(lm, sampling=behaviour, start=rules.start, multiple=MULTIPLE)
 
 
 if __name__ == '__main__':

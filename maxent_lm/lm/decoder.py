@@ -232,6 +232,15 @@ class LM:
     head = self.head(params).astype(hidden.dtype)
     return jnp.einsum('btd,dv->btv', hidden, head, preferred_element_type=jnp.float32)
 
+  def empty(self, *, batch: int, slots: int) -> Cache:
+    """A cache of `slots` slots with nothing in it; ValueError if the model is too short for it."""
+    if slots > self.config.max_length:
+      raise ValueError(
+        f'{slots} columns do not fit: the model has {self.config.max_length} positions; raise '
+        'max_length.'
+      )
+    return cache_lib.empty(self.config, batch=batch, slots=slots)
+
   def prefill(
     self, params: Params, tokens: Array, valid: Array, cache_length: int
   ) -> tuple[Array, Cache]:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.network import Network
 from maxent_lm.lm.scores import before, in_chunks, next_token_logits, score_logits
 from maxent_lm.types import Array, Critic, Params, Scores
 
@@ -33,7 +33,7 @@ class CriticNet(NamedTuple):
   score: Callable[[Params, Params, Array], Critic]
 
 
-def value_head(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
+def value_head(lm: Network, *, chunk: int, trunk: str, width: int) -> CriticNet:
   """V(s_t), reward units: a two-layer head on the state before each token; it starts at 0."""
   del chunk
 
@@ -48,7 +48,7 @@ def value_head(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
   return CriticNet(init, score)
 
 
-def twin(lm: LM, *, chunk: int, count: int, noise: float) -> CriticNet:
+def twin(lm: Network, *, chunk: int, count: int, noise: float) -> CriticNet:
   """`count` further language models q_i, seen like policies, and E_pi[min_i q_i], exact.
 
   They start as the policy with every weight matrix perturbed by `noise` times its own root mean
@@ -82,7 +82,7 @@ def twin(lm: LM, *, chunk: int, count: int, noise: float) -> CriticNet:
   return CriticNet(init, score)
 
 
-def ilql_heads(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
+def ilql_heads(lm: Network, *, chunk: int, trunk: str, width: int) -> CriticNet:
   """Two Q heads over the vocabulary and a value head, all in reward units."""
 
   def init(params: Params, seed: int) -> Params:
@@ -105,7 +105,7 @@ def ilql_heads(lm: LM, *, chunk: int, trunk: str, width: int) -> CriticNet:
   return CriticNet(init, score)
 
 
-def atom_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> CriticNet:
+def atom_head(lm: Network, *, chunk: int, trunk: str, width: int, count: int) -> CriticNet:
   """Probabilities of `count` = K returns for every action: V K numbers a state, K kept a token."""
 
   def init(params: Params, seed: int) -> Params:
@@ -127,7 +127,7 @@ def atom_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> Crit
   return CriticNet(init, score)
 
 
-def outcome_head(lm: LM, *, chunk: int, trunk: str, width: int, count: int) -> CriticNet:
+def outcome_head(lm: Network, *, chunk: int, trunk: str, width: int, count: int) -> CriticNet:
   """Probabilities of `count` = K returns after each token was read: K numbers a token.
 
   What `atom_head` says of an action before it is read, this says afterwards: a better informed
@@ -191,7 +191,7 @@ def with_trunk(params: Params, trunk: str, heads: dict[str, Params]) -> Params:
   return heads | {'trunk': jax.tree.map(jnp.copy, params)} if trunk == 'own' else heads
 
 
-def trunk_hidden(lm: LM, trunk: str, critic: Params, params: Params, tokens: Array) -> Array:
+def trunk_hidden(lm: Network, trunk: str, critic: Params, params: Params, tokens: Array) -> Array:
   """[B, T, D] hidden states of the trunk that the head reads."""
   hidden = lm.hidden(critic['trunk'] if trunk == 'own' else params, tokens)
   return jax.lax.stop_gradient(hidden) if trunk == 'stopped' else hidden

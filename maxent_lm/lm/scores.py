@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.network import Network
 from maxent_lm.types import Array, Params, Scorer, Scores
 
 Measure = Callable[[Array], Array]
@@ -100,7 +100,7 @@ def before(values: Array) -> Array:
   return jnp.pad(values, ((0, 0), (1, 0)) + ((0, 0),) * (values.ndim - 2))
 
 
-def make_scorer(lm: LM, *, chunk: int, measure: Measure | None = None) -> Scorer:
+def make_scorer(lm: Network, *, chunk: int, measure: Measure | None = None) -> Scorer:
   """A Scorer: (params, tokens [B, T]) -> Scores [B, T], for rows padded on the right.
 
   `measure` is a function of float32 logits, [C, V] -> [C], for `Scores.measure`: one of
@@ -121,7 +121,7 @@ def make_scorer(lm: LM, *, chunk: int, measure: Measure | None = None) -> Scorer
   return score
 
 
-def make_divergence(lm: LM, *, chunk: int) -> Divergence:
+def make_divergence(lm: Network, *, chunk: int) -> Divergence:
   """(params, reference params, tokens [B, T]) -> [B, T] KL(pi(.|s_t) || ref(.|s_t)), exact, nats.
 
   Gradients flow into the first parameters only. At most 2 `chunk` rows of logits exist at once.

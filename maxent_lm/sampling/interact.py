@@ -9,16 +9,15 @@ Shapes: B rows, S steps, T columns, T >= 2 S + 1.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maxent_lm.lm import cache as kv
-from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.network import Network
 from maxent_lm.lm.scores import next_token_logits
-from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.sampling.policies import Behaviour, draw
 from maxent_lm.types import Array, Batch, Params
 
 
@@ -69,37 +68,32 @@ class Played(NamedTuple):
 Interact = Callable[[Params, World, Array], Played]
 
 
-def make_interact(lm: LM, *, sampling: Sampling, start: int, multiple: int) -> Interact:
+def make_interact(lm: Network, *, sampling: Behaviour, start: int, multiple: int) -> Interact:
   """Builds `interact(params, world, key) -> Played`, T rounded up to `multiple`.
 
   Each row draws from its own stream fold_in(fold_in(key, row), step). Play stops when every episode
-  is over. Raises ValueError if the longest episode does not fit into the model's `max_length`.
+  is over. Raises ValueError if the longest episode does not fit into the model.
   """
 
   @functools.partial(jax.jit, donate_argnums=1)
   def act(
-    params: Params, cache: kv.Cache, before: Array, seen: Array, key: Array, step: Array
-  ) -> tuple[kv.Cache, Array, Array]:
-    _, cache = lm.decode(params, before, cache)
-    hidden, cache = lm.decode(params, seen, cache)
+    params: Params, memory: Any, before: Array, seen: Array, key: Array, step: Array
+  ) -> tuple[Any, Array, Array]:
+    _, memory = lm.decode(params, before, memory)
+    hidden, memory = lm.decode(params, seen, memory)
     behaviour = sampling.log_probs(next_token_logits(hidden, lm.head(params)))
     rows = jnp.arange(len(seen))
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, row), step))(rows)
     token = draw(behaviour, jax.vmap(jax.random.uniform)(keys))
-    return cache, token, jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
+    return memory, token, jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
 
   def interact(params: Params, world: World, key: Array) -> Played:
     rows = len(world.over)
     columns = -(-(2 * world.longest + 1) // multiple) * multiple
-    if columns > lm.config.max_length:
-      raise ValueError(
-        f'episodes of {world.longest} steps take {columns} columns, but the model has '
-        f'{lm.config.max_length} positions; raise max_length'
-      )
     played = Played(
       *(np.zeros((rows, columns), kind) for kind in (np.int32, bool, np.float32, np.float32))
     )
-    cache = kv.empty(lm.config, batch=rows, slots=columns)
+    memory = lm.empty(batch=rows, slots=columns)
     before = jnp.full(rows, start, jnp.int32)
     played.tokens[:, 0] = start
     for step in range(world.longest):
@@ -107,7 +101,7 @@ def make_interact(lm: LM, *, sampling: Sampling, start: int, multiple: int) -> I
       if not live.any():
         break
       seen, at = world.see(), 2 * step + 1
-      cache, before, logp = act(params, cache, before, jnp.asarray(seen), key, jnp.int32(step))
+      memory, before, logp = act(params, memory, before, jnp.asarray(seen), key, jnp.int32(step))
       action = np.asarray(before)
       played.tokens[:, at], played.tokens[:, at + 1] = seen, np.where(live, action, start)
       played.mask[:, at + 1] = live

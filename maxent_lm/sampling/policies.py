@@ -5,11 +5,20 @@ speak of is always softmax(logits). The behaviour's log-probability is what a ro
 """
 
 import dataclasses
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
 from maxent_lm.types import Array
+
+
+class Behaviour(Protocol):
+  """What is sampled from, given a policy's logits."""
+
+  def log_probs(self, logits: Array) -> Array:
+    """[B, V] -> [B, V] log-probabilities; -inf for tokens that are never drawn."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +61,26 @@ class Sampling:
     probs = jnp.take_along_axis(jax.nn.softmax(logits), order, axis=-1)
     kept = jnp.cumsum(probs, axis=-1) - probs < self.top_p
     return jnp.take_along_axis(kept, jnp.argsort(order, axis=-1), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wandering:
+  """The policy, but `share` of the time one of `tokens`, each as likely: to try what it would not.
+
+  Off-policy objectives learn from such rows as they do from the policy's own.
+  """
+
+  share: float
+  tokens: tuple[int, ...]
+
+  def __post_init__(self) -> None:
+    if not 0 <= self.share < 1 or not self.tokens:
+      raise ValueError(f'wandering needs 0 <= share < 1 and tokens to try, but got {self}')
+
+  def log_probs(self, logits: Array) -> Array:
+    """[B, V] log((1 - share) softmax(logits) + share / #tokens on the tokens)."""
+    tried = jnp.zeros(logits.shape[-1]).at[jnp.array(self.tokens)].set(1 / len(self.tokens))
+    return jnp.log((1 - self.share) * jax.nn.softmax(logits) + self.share * tried[None, :])
 
 
 def draw(log_probs: Array, uniform: Array) -> Array:

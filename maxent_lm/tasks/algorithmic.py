@@ -13,10 +13,10 @@ The tasks of gym's algorithmic environments (before 0.20), made again for [Nachu
 by one when the last 10 episodes (50 for Reverse and RepeatCopy) all came close to the best return.
 A task counts as solved when the mean return of 100 episodes in a row reaches `threshold`.
 
-One token is one action, the triple (move, write or not, symbol), and one token is what the head
-sees: 0 ... base are symbols and the blank, actions come next, and START is the last. Unlike the
-original's policies, a language model can also say what is no action: that ends the episode like a
-wrong symbol.
+One token is one action, a move and the symbol that is written, if any, and one token is what the
+head sees: 0 ... base are symbols and the blank, actions come next, and START is the last. (In the
+original an action names a symbol even if it writes none, so that many are the same.) A language
+model can also say what is no action: that ends the episode like a wrong symbol.
 
 Shapes: B episodes, W input columns, R rows of the input (1 but for additions), N target symbols.
 """
@@ -61,16 +61,21 @@ class Rules(NamedTuple):
   @property
   def vocabulary(self) -> int:
     """Symbols, the blank, actions, and START."""
-    return self.base + 2 + self.moves * 2 * self.base
+    return self.base + 2 + self.moves * (1 + self.base)
 
   @property
   def start(self) -> int:
     """The token before the first symbol."""
     return self.vocabulary - 1
 
+  @property
+  def silent(self) -> tuple[int, ...]:
+    """The actions that only move."""
+    return tuple(self.action(move, write=False, symbol=0) for move in range(self.moves))
+
   def action(self, move: int, write: bool, symbol: int) -> int:
-    """The token of an action."""
-    return self.base + 1 + (move * 2 + write) * self.base + symbol
+    """The token of an action; if it writes nothing, any `symbol` gives the same one."""
+    return self.base + 1 + move * (1 + self.base) + (1 + symbol) * write
 
 
 def _any(rng: np.random.Generator, length: int, base: int) -> np.ndarray:
@@ -162,11 +167,10 @@ class Episodes:
     rules, live = self._rules, ~self.over
     action = tokens.astype(int) - rules.base - 1
     legal = (action >= 0) & (tokens < rules.start)
-    move, rest = np.divmod(np.where(legal, action, 0), 2 * rules.base)
-    writes, symbol = np.divmod(rest, rules.base)
+    move, written = np.divmod(np.where(legal, action, 0), 1 + rules.base)
     wanted = self._target[np.arange(len(tokens)), np.minimum(self._written, self.best - 1)]
-    right = legal & (writes == 1) & (symbol == wanted)
-    wrong = ~legal | ((writes == 1) & ~right)
+    right = legal & (written == 1 + wanted)
+    wrong = ~legal | ((written > 0) & ~right)
     self._head += np.where((live & legal)[:, None], MOVES[move], 0)
     self._written += live & right
     self._time += 1

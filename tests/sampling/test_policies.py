@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.sampling.policies import Sampling, Wandering, draw
 
 
 @pytest.fixture
@@ -71,3 +71,18 @@ def test_a_sum_that_is_not_monotone_cannot_draw_what_has_no_mass():
 def test_impossible_knobs_are_refused(wrong):
   with pytest.raises(ValueError, match='sampling needs'):
     Sampling(**wrong)
+
+
+def test_wandering_draws_some_tokens_more_often_and_keeps_the_support_of_the_policy(logits):
+  probs = np.exp(Wandering(share=0.3, tokens=(1, 4)).log_probs(logits))
+  expected = 0.7 * np.array(jax.nn.softmax(logits))
+  expected[:, [1, 4]] += 0.15
+  np.testing.assert_allclose(probs, expected, rtol=1e-5)
+  nowhere = Wandering(share=0.0, tokens=(1,)).log_probs(logits)
+  np.testing.assert_allclose(nowhere, jax.nn.log_softmax(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize(('share', 'tokens'), [(-0.1, (1,)), (1.0, (1,)), (0.5, ())])
+def test_impossible_wandering_is_refused(share, tokens):
+  with pytest.raises(ValueError, match='wandering needs 0 <= share < 1 and tokens to try'):
+    Wandering(share=share, tokens=tokens)
