@@ -72,14 +72,12 @@ def is_launched(environment: Mapping[str, str]) -> bool:
   slurm = 'SLURM_STEP_NODELIST' in environment and count('SLURM_STEP_NUM_TASKS') > 1
   mpi = 'OMPI_MCA_orte_hnp_uri' in environment and count('OMPI_COMM_WORLD_SIZE') > 1
   pod = ',' in environment.get('TPU_WORKER_HOSTNAMES', '') or count('MEGASCALE_NUM_SLICES') > 1
-  return slurm or mpi or pod or _has_tpu(environment)
+  platforms = environment.get('JAX_PLATFORMS') or 'tpu'
+  return slurm or mpi or ('tpu' in platforms.split(',') and (pod or _has_tpu()))
 
 
-def _has_tpu(environment: Mapping[str, str]) -> bool:
-  """Chips are here and JAX may use them; how many hosts there are only the pod's service knows."""
-  allowed = environment.get('JAX_PLATFORMS', '')
-  if allowed and 'tpu' not in allowed.split(','):
-    return False
+def _has_tpu() -> bool:
+  """Chips are here; how many hosts share the pod only its own service knows, and JAX asks it."""
   chips = glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*')
   return bool(chips) and importlib.util.find_spec('libtpu') is not None
 
@@ -111,6 +109,11 @@ def check_alone(what: str) -> None:
   """Raises ValueError if there are other processes."""
   if jax.process_count() > 1:
     raise ValueError(f'{what} runs in one process but was started in {jax.process_count()}')
+
+
+def meet() -> None:
+  """Nobody goes on before all are here: what was read before is not what is written after."""
+  first_says(True)
 
 
 def first_says(answer: bool) -> bool:

@@ -77,7 +77,7 @@ class Run:
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
-    hosts.first_says(True)  # nobody leaves before the first process has written
+    hosts.meet()  # nobody leaves before the first process has written
     return self.state
 
 

@@ -38,7 +38,8 @@ def record(
 
   The first process does, after all have come here, who have then read what was there.
   """
-  if not hosts.first_says(True) or not hosts.is_first():
+  hosts.meet()
+  if not hosts.is_first():
     return
   workdir.mkdir(parents=True, exist_ok=True)
   if tier and not (workdir / 'sandbox.json').exists():

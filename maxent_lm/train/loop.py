@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
+import jax
+
 from maxent_lm import hosts
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
@@ -78,8 +80,9 @@ def train(
 def _recorder(
   workdir: pathlib.Path, name: str, watch: Watch, *, start: int, steps: int
 ) -> Generator[Recorder, None, None]:
-  if not hosts.first_says(True) or not hosts.is_first():  # all have read what was there
-    yield watch.see
+  hosts.meet()  # all have read what is written on from here
+  if not hosts.is_first():
+    yield lambda step, metrics: watch.see(step, jax.block_until_ready(metrics))
     return
   keep_before(workdir / 'samples.jsonl', start)
   writer = MetricsWriter(workdir, start=start)
