@@ -35,13 +35,16 @@ def start(command, *, processes, devices):
 
 
 def finish(started, *, timeout=600):
-  """(status, stdout, stderr) of each process; none outlives the test."""
+  """(status, stdout without Gloo's chatter, stderr) of each process; none outlives the test."""
   try:
     said = [process.communicate(timeout=timeout) for process in started]
   finally:
     for process in started:
       process.kill()
-  return [(process.returncode, *each) for process, each in zip(started, said, strict=True)]
+  return [
+    (process.returncode, ''.join(line for line in out.splitlines(True) if 'Gloo' not in line), err)
+    for process, (out, err) in zip(started, said, strict=True)
+  ]
 
 
 def run(command, *, processes, devices):

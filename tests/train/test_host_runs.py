@@ -100,7 +100,9 @@ def test_checkpoints_are_alike(runs):
   def stored(name):
     checkpointer = Checkpointer(runs / name / 'checkpoints', every=2, keep=9)
     state = checkpointer.restore(like.state, 2)
-    memory = [checkpointer.restore_memory(key, each.memory) for key, each in like.remembers.items()]
+    memory = [
+      checkpointer.restore_memory(name, each.memory, 2) for name, each in like.remembers.items()
+    ]
     checkpointer.close()
     return state._replace(key=jax.random.key_data(state.key)), memory
 
