@@ -16,13 +16,14 @@ import time
 
 import ml_collections
 
-from maxent_lm import build, cli
+from maxent_lm import build, cli, hosts
 from maxent_lm.analysis import evaluated
 from maxent_lm.evaluation import boltzmann
 
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Evaluates and writes one row, and one for every problem."""
+  hosts.stop_at_once()
   with cli.user_errors():
     policy, params, step = build.trained_policy(config, workdir)
     alpha, beta = build.trained_knobs(config, workdir)
@@ -32,6 +33,8 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   points = None
   if step and alpha + beta > 0 and config.eval.temperature == 1:
     points = boltzmann.of_rows(rows, alpha=alpha, beta=beta)
+  if not hosts.is_first():
+    return
   head = {'name': config.name, 'step': step, 'alpha': alpha, 'beta': beta}
   print(evaluated.text(evaluated.write(workdir, head, [rows], points)))
   print(f'{time.perf_counter() - began:.1f} s; written: {workdir}/evaluation.json, .jsonl and .png')

@@ -12,13 +12,14 @@ import sys
 
 import ml_collections
 
-from maxent_lm import build, cli
+from maxent_lm import build, cli, hosts
 from maxent_lm.analysis import tables
 
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Takes the loop to `config.self_training.rounds` rounds."""
   with cli.user_errors():
+    hosts.check_alone('experiments/self_train.py')
     loop = build.self_training(config, workdir)
   k = config.eval.samples
   columns = (

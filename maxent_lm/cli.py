@@ -1,6 +1,10 @@
-"""How every script starts: flags, one-sentence errors, the compilation cache.
+"""How every script starts: flags, one-sentence errors, other processes, the compilation cache.
 
 `python experiments/X.py --config=configs/Y.py[:arg] --workdir=DIR --config.key=value`
+
+Several processes are one run (hosts.py). Where no launcher tells, they are told with
+`--coordinator=HOST:PORT --num_processes=N --process_id=I`, or in the environment as
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
 import contextlib
@@ -16,6 +20,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import maxent_lm
+from maxent_lm import hosts
 
 CORES = 'MAXENT_LM_CORES'  # environment: the cores of this process, as '0,1'
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
@@ -27,11 +32,23 @@ def run(main: Main) -> None:
   workdir = flags.DEFINE_string(
     'workdir', None, 'Folder of this run; made if missing.', required=True
   )
+  coordinator = flags.DEFINE_string(
+    'coordinator', os.environ.get('JAX_COORDINATOR_ADDRESS', ''), 'HOST:PORT of process 0.'
+  )
+  processes = flags.DEFINE_integer(
+    'num_processes', os.environ.get('JAX_NUM_PROCESSES'), 'Processes of this run.'
+  )
+  process = flags.DEFINE_integer(
+    'process_id', os.environ.get('JAX_PROCESS_ID'), 'Which of them this one is.'
+  )
   flags.mark_flag_as_required('config')
   prepare()
 
   def start(_: Sequence[str]) -> None:
-    main(config.value, pathlib.Path(workdir.value))
+    with user_errors():
+      hosts.connect(coordinator.value, processes.value, process.value)
+    with hosts.end_together():
+      main(config.value, pathlib.Path(workdir.value))
 
   app.run(start, flags_parser=_parse)
 

@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from maxent_lm import hosts
+from maxent_lm.lm import partition
 from maxent_lm.lm.tokenizer import encode
 from maxent_lm.tasks.base import Problem, Task, grade
 from maxent_lm.types import Batch
@@ -118,7 +120,7 @@ def make_batch(
     'cluster': np.asarray(sequences.cluster, np.int32),
     'bootstrap': np.asarray(sequences.bootstrap, bool),
   }
-  return Batch(**jax.device_put(arrays, sharding))
+  return Batch(**{name: partition.place(values, sharding) for name, values in arrays.items()})
 
 
 class Graded(NamedTuple):
@@ -158,18 +160,31 @@ class Reader:
   def grade(
     self, problems: Sequence[Problem], tokens: np.ndarray, length: np.ndarray, finished: np.ndarray
   ) -> Graded:
-    """Decodes and verifies [B, R] responses of `length`; `problems` has one entry a row."""
+    """Decodes and verifies [B, R] responses of `length`; `problems` has one entry a row.
+
+    Of several processes each verifies its part of the rows, and all get all verdicts.
+    """
     rows = [row[:end].tolist() for row, end in zip(tokens, length, strict=True)]
     bodies = [row[:-1] if ended else row for row, ended in zip(rows, finished, strict=True)]
     # Special tokens stay in the text: a response that holds one is not the response without it.
     texts = self.tokenizer.batch_decode(bodies, skip_special_tokens=False)
-    verdicts = grade(self.task, problems, texts, np.asarray(finished, bool).tolist())
-    rewards = np.array([np.nan if each is None else each for each in verdicts], np.float32)
-    classes = [
-      None if verdict is None else self.task.cluster(problem, text)
-      for verdict, problem, text in zip(verdicts, problems, texts, strict=True)
+    answers = list(zip(problems, texts, np.asarray(finished, bool).tolist(), strict=True))
+    verdicts = hosts.share(answers, self._verdicts)
+    rewards = np.array([np.nan if each is None else each for each, _ in verdicts], np.float32)
+    return Graded(texts, rows, finished, rewards, [kind for _, kind in verdicts])
+
+  def _verdicts(
+    self, answers: Sequence[tuple[Problem, str, bool]]
+  ) -> list[tuple[float | None, str | None]]:
+    """Reward and class of each answer."""
+    if not answers:
+      return []
+    problems, texts, finished = map(list, zip(*answers, strict=True))
+    rewards = grade(self.task, problems, texts, finished)
+    return [
+      (None, None) if reward is None else (float(reward), self.task.cluster(problem, text))
+      for reward, problem, text in zip(rewards, problems, texts, strict=True)
     ]
-    return Graded(texts, rows, finished, rewards, classes)
 
 
 def number_classes(classes: Sequence[str | None], group: np.ndarray) -> np.ndarray:

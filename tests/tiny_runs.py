@@ -18,3 +18,8 @@ def shrunk(config, **changes):
   config.optimizer.update(warmup_steps=2, decay='constant')
   config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in changes.items()})
   return config.lock()
+
+
+def get_config(variant):
+  """For scripts: --config=tests/tiny_runs.py:VARIANT, on all devices."""
+  return tiny_config(variant, mesh__data=-1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import jax
 
+from maxent_lm import hosts
 from maxent_lm.build.names import Config, choose
 from maxent_lm.lm import partition, pretrained
 from maxent_lm.lm import tokenizer as tokenizers
@@ -29,8 +30,10 @@ class Policy:
   mesh: jax.sharding.Mesh
 
   def save(self, path: pathlib.Path, params: Params) -> None:
-    """Writes a Hugging Face folder."""
-    host = jax.device_get(params)
+    """Writes a Hugging Face folder; every process takes part, and the first one writes."""
+    host = hosts.fetch(params)
+    if not hosts.is_first():
+      return
     pretrained.save(path, self.lm.config, host, eos_token_id=self.eos_id)
     self.tokenizer.save_pretrained(str(path))
 

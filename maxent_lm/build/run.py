@@ -4,11 +4,12 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import numpy as np
 
-from maxent_lm import replay
+from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
 from maxent_lm.build.importance import make_saliency
 from maxent_lm.build.names import Config, choose
@@ -76,6 +77,7 @@ class Run:
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
+    hosts.meet()  # nobody leaves before the first process has written
     return self.state
 
 
@@ -244,6 +246,7 @@ def make_run(
   parts = parts._replace(
     divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
   )
+  networks = None if critic is None else critic.init(hosts.fetch(policy.params), config.seed)
   state = init_state(
     # A copy: the state is donated to every update, the start stays as reference.
     jax.tree.map(lambda x: x.copy(), policy.params),
@@ -253,7 +256,7 @@ def make_run(
     sampler=parts.sampler,
     has_target=parts.target_update is not None,
     seed=config.seed,
-    critic=None if critic is None else critic.init(policy.params, config.seed),
+    critic=None if networks is None else _place(networks, policy.mesh),
     critic_optimizer=parts.critic_optimizer,
     moving_reference=parts.reference_update is not None,
   )
@@ -322,9 +325,9 @@ def _trace(
     jax.eval_shape(update, state, reference, batch)
 
 
-def _place(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+def _place(tree: Any, mesh: jax.sharding.Mesh) -> Any:
   """Every leaf on the mesh: what is no parameter (step, key, counts) is replicated."""
-  return jax.device_put(state, partition.param_shardings(state, mesh))
+  return jax.tree.map(partition.place, tree, partition.param_shardings(tree, mesh))
 
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:

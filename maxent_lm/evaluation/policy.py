@@ -14,10 +14,11 @@ import numpy as np
 import tqdm
 from numpy.typing import ArrayLike
 
-from maxent_lm import data
+from maxent_lm import data, hosts
 from maxent_lm.data import Graded, Reader
 from maxent_lm.evaluation.problem import Row, Samples, problem_row
 from maxent_lm.evaluation.table import summary
+from maxent_lm.lm import partition
 from maxent_lm.sampling.generate import Generate, Rollout
 from maxent_lm.tasks.base import Problem
 from maxent_lm.types import Params, Scorer
@@ -67,7 +68,8 @@ class Evaluation:
     score = jax.jit(self.scorer)
     rows: list[Row] = []
     with jax.set_mesh(self.mesh):
-      for at in tqdm.trange(0, count, self.prompts, desc='evaluate', unit='batch'):
+      quiet = not hosts.is_first()
+      for at in tqdm.trange(0, count, self.prompts, desc='evaluate', unit='batch', disable=quiet):
         batch = problems[at : at + self.prompts]
         padded = batch + [batch[-1]] * (self.prompts - len(batch))  # one shape, one compilation
         rollout, graded = self._sample(params, padded, jax.random.fold_in(key, at))
@@ -85,8 +87,8 @@ class Evaluation:
     self, params: Params, problems: Sequence[Problem], key: jax.Array
   ) -> tuple[Rollout, Graded]:
     padded = self.reader.padded(self.reader.prompts(problems))
-    prompts = jax.device_put(padded, self.sharding)
-    rollout = jax.device_get(self.generate(params, *prompts, key, 1.0))  # whatever training does
+    prompts = [partition.place(each, self.sharding) for each in padded]
+    rollout = hosts.fetch(self.generate(params, *prompts, key, 1.0))  # whatever training does
     rows = [problem for problem in problems for _ in range(self.samples)]
     return rollout, self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
 
@@ -106,8 +108,8 @@ class Evaluation:
       sharding=self.sharding,
     )
     ours, theirs = (score(each, batch.tokens, batch.mask).logp for each in (params, start))
-    ratio = ours - theirs
-    return np.where(batch.mask, np.asarray(ratio, np.float64), 0).sum(axis=1)
+    ratio, mask = hosts.fetch((ours - theirs, batch.mask))
+    return np.where(mask, np.asarray(ratio, np.float64), 0).sum(axis=1)
 
 
 def _groups(

@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from maxent_lm.types import Array, Params
 
@@ -71,6 +72,8 @@ def make_mesh(
       f'Mesh {asked} does not fit {count} devices; the sizes must multiply to at most that number, '
       'and to exactly it with one of them -1 for the rest.'
     )
+  if used < count and len({device.process_index for device in devices}) > 1:
+    raise ValueError(f'Mesh {asked} must use all {count} devices of the processes.')
   return jax.make_mesh(
     tuple(sizes), MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:used]
   )
@@ -141,8 +144,17 @@ def constrain(values: Array, *axes: str | None) -> Array:
   return jax.lax.with_sharding_constraint(values, partition_spec(values.shape, axes, mesh.shape))
 
 
-def place(values: np.ndarray, sharding: NamedSharding | None) -> Array:
-  """A host array on the devices of `sharding`; every process holds the whole of `values`."""
-  if sharding is None:
-    return jax.numpy.asarray(values)
-  return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+def place(values: np.ndarray | Array, sharding: Sharding | None) -> Array:
+  """An array on the devices of `sharding`, which may belong to several processes.
+
+  Every one of them holds the whole of `values`, and gives its own devices their part; or `values`
+  is on the devices of all of them already.
+  """
+  if sharding is None or sharding.is_fully_addressable:
+    return jax.device_put(values, sharding)
+  if isinstance(values, jax.Array) and not values.is_fully_addressable:
+    return jax.device_put(values, sharding)
+  if jnp.issubdtype(values.dtype, jax.dtypes.prng_key):
+    return jax.random.wrap_key_data(place(jax.random.key_data(values), sharding))
+  host = np.asarray(values)
+  return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint import options as ocp_options
 
+from maxent_lm.lm import partition
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Params
 
@@ -99,8 +100,15 @@ class Checkpointer:
 
   def restore_knobs(self, step: int | None = None) -> tuple[float, float]:
     """alpha and beta as they were after `step` updates, whoever steers them."""
-    args = ocp.args.Composite(temperature=ocp.args.StandardRestore())
-    stored = self._manager.restore(self._step(step), args=args)['temperature']
+    step = self._step(step)
+    path = self._manager.directory / str(step) / 'temperature'
+    found = ocp.StandardCheckpointHandler().metadata(path)
+    here = partition.replicated(jax.make_mesh((jax.device_count(),), ('devices',)))
+    like = jax.tree.map(  # on these devices, whichever it was saved from
+      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), found.tree
+    )
+    args = ocp.args.Composite(temperature=ocp.args.StandardRestore(like))
+    stored = self._manager.restore(step, args=args)['temperature']
     return float(stored['alpha']['value']), float(stored['beta']['value'])
 
   def wait(self) -> None:

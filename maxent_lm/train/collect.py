@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from maxent_lm import data
+from maxent_lm import data, hosts
 from maxent_lm import replay as ring
 from maxent_lm.data import Graded, Reader
+from maxent_lm.lm import partition
 from maxent_lm.replay import Group, Replay
 from maxent_lm.sampling.generate import Generate, Rollout
-from maxent_lm.tasks.base import Problem, Undecided, draw_indices
+from maxent_lm.tasks.base import Problem, Undecided, draw_indices, undecided
 from maxent_lm.train import counts
 from maxent_lm.train.counts import Counts
 from maxent_lm.train.state import TrainState
@@ -137,10 +138,10 @@ class Rollouts:
     indices = draw_indices(task, number, self.prompts_per_step, self.seed, step=step)
     problems = [task[i] for i in indices]
     prompts = self.reader.prompts(problems)
-    padded = jax.device_put(self.reader.padded(prompts), self.sharding)
+    padded = [partition.place(each, self.sharding) for each in self.reader.padded(prompts)]
     key = jax.random.fold_in(state.key, number)
     heat = state.sampler.value
-    rollout = jax.device_get(self.generate(state.params, *padded, key, heat))
+    rollout = hosts.fetch(self.generate(state.params, *padded, key, heat))
     rows = [problem for problem in problems for _ in range(self.group_size)]
     graded = self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
     groups = self._groups(prompts, rollout, graded)
@@ -148,8 +149,9 @@ class Rollouts:
     names = [Named(problem.id, each) for problem, each in zip(problems, classes, strict=True)]
     metrics = _measure(graded, rollout, self.group_size)
     if isinstance(task, Undecided):  # the share of answers that could not be compared
-      verdicts = map(task.undecided, rows, graded.texts, graded.finished.tolist())
-      metrics['undecided'] = float(np.mean(list(verdicts)))
+      answers = list(zip(rows, graded.texts, graded.finished.tolist(), strict=True))
+      verdicts = hosts.share(answers, lambda part: [bool(undecided(task, *each)) for each in part])
+      metrics['undecided'] = float(np.mean(verdicts))
     return Sampled(groups, names, metrics, _samples(rows, graded))
 
   def demonstrate(self, step: int, count: int) -> list[Group]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 
+from maxent_lm import hosts
 from maxent_lm.tasks.sandbox.jail import TIERS
 
 FREE = (
@@ -33,7 +34,13 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers'
 def record(
   workdir: pathlib.Path, config: dict[str, Any], fingerprint: str = '', tier: str = ''
 ) -> None:
-  """Writes what the module's docstring lists; no file for data or a sandbox that there is not."""
+  """Writes what the module's docstring lists; no file for data or a sandbox that there is not.
+
+  The first process does, after all have come here, who have then read what was there.
+  """
+  hosts.meet()
+  if not hosts.is_first():
+    return
   workdir.mkdir(parents=True, exist_ok=True)
   if tier and not (workdir / 'sandbox.json').exists():
     write_json(workdir / 'sandbox.json', {'tier': tier})
@@ -116,6 +123,7 @@ def versions() -> dict[str, Any]:
     'commit': commit(),
     'python': platform.python_version(),
     'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    'processes': jax.process_count(),
     **{package: metadata.version(package) for package in PACKAGES},
   }
 
@@ -151,11 +159,16 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 def make_once(folder: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
-  """Calls `write(temporary folder)` and moves it to `folder`, unless `folder` exists already."""
-  if folder.exists():
+  """Calls `write(temporary folder)` and moves it to `folder`, unless `folder` exists already.
+
+  Every process calls `write`, which is to write in the first one only; there the folder is made.
+  """
+  if hosts.first_says(folder.exists()):
     return
   temporary = folder.with_name(f'{folder.name}.partial')
-  shutil.rmtree(temporary, ignore_errors=True)
-  temporary.mkdir(parents=True)
+  if hosts.is_first():
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
   write(temporary)
-  temporary.replace(folder)
+  if hosts.is_first():
+    temporary.replace(folder)

@@ -6,6 +6,9 @@ import pathlib
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
+import jax
+
+from maxent_lm import hosts
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
@@ -15,7 +18,7 @@ from maxent_lm.train.step import Update
 from maxent_lm.types import Params
 
 Collect = Callable[[int, TrainState], Collected]
-Recorder = Callable[[int, dict[str, Any]], None]
+Recorder = Callable[[int, dict[str, Any]], Any]
 
 
 def train(
@@ -38,9 +41,13 @@ def train(
   need not wait for the host's bookkeeping; but before a checkpoint, so that a run that is resumed
   from it misses none. `memory()` is what the collectors remember, by name. A guard may end the run
   before `steps`, after a checkpoint; started again, it ends at once.
+
+  Several processes take the same steps; the first one writes.
+
+  Raises:
+    hosts.Stopped: one of several processes was told to stop; the step is in a checkpoint.
   """
   start = int(state.step)
-  keep_before(workdir / 'samples.jsonl', start)
   rows = read_metrics(workdir / 'metrics.jsonl')
   watch = guards.watch(row for row in rows if row['step'] < start)
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
@@ -55,12 +62,16 @@ def train(
       state = watch.respond(state)  # to the rows before this step's
       # The row tells of all that was sampled, where controllers saw what was trained on.
       pending = (step, {**metrics, **collected.metrics})
-      if step % samples_every == 0 or step == steps - 1:
+      if hosts.is_first() and (step % samples_every == 0 or step == steps - 1):
         write_samples(workdir / 'samples.jsonl', step, collected.samples)
-      if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1):
+      stopping = hosts.stopping(step + 1)
+      if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
         record(*pending)
         pending = None
         checkpointer.save(state, step + 1, memory())
+      if stopping and step < steps - 1:
+        checkpointer.wait()
+        raise hosts.Stopped(f'stopped after step {step}; the same command goes on from there')
   checkpointer.wait()
   return state
 
@@ -69,6 +80,11 @@ def train(
 def _recorder(
   workdir: pathlib.Path, name: str, watch: Watch, *, start: int, steps: int
 ) -> Generator[Recorder, None, None]:
+  hosts.meet()  # all have read what is written on from here
+  if not hosts.is_first():
+    yield lambda step, metrics: watch.see(step, jax.block_until_ready(metrics))
+    return
+  keep_before(workdir / 'samples.jsonl', start)
   writer = MetricsWriter(workdir, start=start)
   progress = Progress(name, start=start, steps=steps)
   try:
