@@ -33,7 +33,7 @@ def run(main: Main) -> None:
   def start(_: Sequence[str]) -> None:
     main(config.value, pathlib.Path(workdir.value))
 
-  app.run(start, flags_parser=_parse)
+  app.run(start, flags_parser=parse)
 
 
 def prepare() -> None:
@@ -68,7 +68,7 @@ def user_errors() -> Generator[None, None, None]:
     sys.exit(f'error: {" ".join(str(error).split())}')
 
 
-def _parse(argv: Sequence[str]) -> Sequence[str]:
+def parse(argv: Sequence[str]) -> Sequence[str]:
   """absl's parsing, with unknown config keys and bad config files told in one sentence."""
   try:
     return flags.FLAGS(argv)
