@@ -49,6 +49,27 @@ def test_the_programs_of_a_run_hold(report):
   assert {v.what: v.seen for v in planning.verdicts(report) if not v.holds} == {}
 
 
+def exchanged(report, name):
+  """(dims of what a device gets, without ones and sorted; how often)."""
+  return [
+    (sorted(size for size in buffer.dims if size > 1), each.times)
+    for each in report.programs[name].collectives
+    for buffer in each.buffers
+  ]
+
+
+def test_decoding_puts_nothing_of_the_vocabulary_together_for_every_token(report):
+  """Embedding and head are 160 x 32, split over tensor = 2 and fsdp = 2."""
+  often = [dims for dims, times in exchanged(report, 'rollout') if times > 1]
+  assert [32, 80] not in often and [16, 160] not in often and [32, 160] not in often
+
+
+def test_devices_keep_the_prompts_of_their_rows(report):
+  """Keys of 3 layers, 4 prompts, 16 + 8 columns, one of two heads of 16."""
+  caches = [sorted((3, 4, columns, 16)) for columns in (16, 24)]
+  assert not [dims for dims, _ in exchanged(report, 'rollout') if dims in caches]
+
+
 def test_memory_is_the_state_and_what_a_program_adds(report, plan):
   state = report.programs['update'].arguments
   leaves = jax.tree.leaves((plan.state.params, plan.state.opt_state, plan.policy.params))
