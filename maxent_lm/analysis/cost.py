@@ -132,8 +132,7 @@ def _moved(program: Program, computation: Computation, each: Instruction) -> flo
     moved = each.outputs[-2:-1]
     return _hbm(moved) + (sum(b.bytes for b in moved) if _hbm(source) else 0.0)
   if each.opcode == 'fusion':
-    [called] = each.called('calls')
-    return _fusion(program.computations[called], each, computation)
+    return _fusion(program, each, computation)
   if each.opcode in SLICES:
     return 2 * _hbm(each.outputs)
   if each.opcode == 'dynamic-update-slice':
@@ -144,14 +143,15 @@ def _moved(program: Program, computation: Computation, each: Instruction) -> flo
   return read + _hbm(each.outputs)
 
 
-def _fusion(inside: Computation, each: Instruction, computation: Computation) -> float:
+def _fusion(program: Program, each: Instruction, computation: Computation) -> float:
   """Operands as far as they are read, and outputs as far as they are written."""
-  parameters = [i for i in inside.values() if i.opcode == 'parameter']
+  [called] = each.called('calls')
+  inside = program.computations[called]
   total = 0.0
-  for parameter in parameters:
-    source = _operand(computation, each, _number(parameter))
-    users = [i for i in inside.values() if parameter.name in i.operands]
-    total += min(_hbm(source), _read(users, parameter.name, source))
+  for parameter in inside.values():
+    if parameter.opcode == 'parameter':
+      size = _hbm(_operand(computation, each, _number(parameter)))
+      total += min(size, _read(program, inside, parameter))
   [root] = [i for i in inside.values() if i.is_root]
   roots = [inside[name] for name in root.operands] if root.opcode == 'tuple' else [root]
   if len(roots) != len(each.outputs):
@@ -166,13 +166,22 @@ def _number(parameter: Instruction) -> int:
   return int(found.group(1))
 
 
-def _read(users: list[Instruction], name: str, source: tuple[Buffer, ...]) -> float:
+def _read(program: Program, inside: Computation, parameter: Instruction) -> float:
+  """Bytes of a fusion's parameter that are used, also in fusions inside it."""
   total = 0.0
-  for user in users:
-    if user.opcode in SLICES and user.operands[0] == name:
+  for user in inside.values():
+    places = [i for i, name in enumerate(user.operands) if name == parameter.name]
+    if not places:
+      continue
+    if user.opcode in SLICES and places == [0]:
       total += sum(b.bytes for b in user.outputs)
-    elif user.opcode != 'dynamic-update-slice' or user.operands[0] != name:
-      return _hbm(source)
+    elif user.opcode == 'fusion':
+      [called] = user.called('calls')
+      inner = program.computations[called]
+      named = {_number(i): i for i in inner.values() if i.opcode == 'parameter'}
+      total += sum(_read(program, inner, named[place]) for place in places)
+    elif user.opcode != 'dynamic-update-slice' or places != [0]:
+      return math.inf
   return total
 
 
@@ -274,4 +283,6 @@ def made_buffers(program: Program, runs: Executions) -> Iterator[tuple[Buffer, I
     if not times.is_fused:
       for each in program.computations[name].values():
         if each.opcode not in FREE and not each.opcode.endswith('-done'):
-          yield from ((buffer, each) for buffer in each.outputs)
+          # A slice that is begun has in its type also what it is cut from.
+          made = each.outputs[1:] if each.opcode == 'slice-start' else each.outputs
+          yield from ((buffer, each) for buffer in made)

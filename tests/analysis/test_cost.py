@@ -97,6 +97,35 @@ def test_a_fusion_updates_in_place():
   assert cost.traffic(program, hlo.executions(program, unknown=1)) == 4096 + 4 + 4096
 
 
+NESTED = """\
+HloModule m
+
+%inner (p.1: f32[36,8,128], p.2: s32[]) -> f32[1,8,128] {
+  %p.1 = f32[36,8,128]{2,1,0} parameter(0)
+  %p.2 = s32[] parameter(1)
+  ROOT %cut = f32[1,8,128]{2,1,0} dynamic-slice(%p.1, %p.2), dynamic_slice_sizes={1,8,128}
+}
+
+%outer (p.3: s32[], p.4: f32[36,8,128]) -> f32[1,8,128] {
+  %p.3 = s32[] parameter(0)
+  %p.4 = f32[36,8,128]{2,1,0} parameter(1)
+  %part = f32[1,8,128]{2,1,0} fusion(%p.4, %p.3), kind=kLoop, calls=%inner
+  ROOT %n = f32[1,8,128]{2,1,0} negate(%part)
+}
+
+ENTRY %main (i: s32[], a: f32[36,8,128]) -> f32[1,8,128] {
+  %i = s32[] parameter(0)
+  %a = f32[36,8,128]{2,1,0} parameter(1)
+  ROOT %f = f32[1,8,128]{2,1,0} fusion(%i, %a), kind=kLoop, calls=%outer
+}
+"""
+
+
+def test_a_slice_in_a_fusion_in_a_fusion_is_all_that_is_read():
+  program = hlo.parse(NESTED)
+  assert cost.traffic(program, hlo.executions(program, unknown=1)) == 4 + 4096 + 4096
+
+
 @pytest.mark.parametrize(
   ('written', 'group'),
   [

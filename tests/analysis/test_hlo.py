@@ -83,6 +83,23 @@ def test_what_xla_knows_of_a_loop_comes_first():
   assert hlo.executions(hlo.parse(text), unknown=1)['body'].count == 5
 
 
+def test_loops_that_xla_unrolls_step_by_more():
+  """From 1 to below 36 in steps of 2, with constants copied and put into the body."""
+  begins = (
+    '%one = s32[] constant(1)\n  %start = s32[] copy(%one)\n  %tuple.3 = (s32[], bf16[8,64]{1,0}) '
+  )
+  unrolled = LOOPS.replace(
+    '  ROOT %while.1 = (s32[], bf16[8,64]{1,0}) while(%param.10)',
+    f'  {begins}tuple(%start, %param.10)\n'
+    '  ROOT %while.1 = (s32[], bf16[8,64]{1,0}) while(%tuple.3)',
+  ).replace(
+    '  ROOT %tuple.1 = (s32[], bf16[8,64]{1,0:T(8,128)S(1)}) tuple(%gte.3, %fusion.1)',
+    '  %two = s32[] constant(2)\n  %add.1 = s32[] add(%gte.3, %two)\n'
+    '  ROOT %tuple.1 = (s32[], bf16[8,64]{1,0}) tuple(%add.1, %fusion.1)',
+  )
+  assert hlo.executions(hlo.parse(unrolled), unknown=1)['body'].count == 18
+
+
 def test_a_comparison_inside_a_fusion_is_seen():
   """As the CPU compiler writes it."""
   old = LOOPS[LOOPS.index('%condition (') : LOOPS.index('%fused.1 (')]
