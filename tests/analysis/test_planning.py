@@ -1,6 +1,8 @@
 """Plans of a tiny run on eight simulated devices, and of programs that do what they should not."""
 
+import importlib.util
 import itertools
+import os
 import subprocess
 import sys
 
@@ -198,3 +200,25 @@ def test_without_libtpu_the_extra_is_named():
     [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
   )
   assert "which is not installed: pip install -e '.[plan]'" in ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='needs libtpu')
+def test_a_plan_for_four_chips():
+  """The script, from flags to the last line."""
+  sizes = {'num_layers': 2, 'd_model': 256, 'd_ff': 512, 'vocab_size': 1024, 'head_dim': 64}
+  batch = {'prompts': 4, 'max_new_tokens': 32, 'max_prompt_tokens': 128}
+  keys = [f'--config.model.{key}={value}' for key, value in sizes.items()]
+  keys += [f'--config.batch.{key}={value}' for key, value in batch.items()]
+  flags = ['--config=configs/qwen3.py:0.6b', '--topology=v5e:2x2', '--mesh=fsdp:2,tensor:2']
+  ran = subprocess.run(
+    [sys.executable, 'experiments/plan.py', *flags, *keys, '--check'],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert ran.returncode == 0, ran.stderr
+  assert ran.stdout.startswith('qwen3_0.6b on v5e:2x2, 4 devices: data 1, fsdp 2, tensor 2')
+  assert ran.stdout.splitlines()[-1].startswith('fits, because update: ')
