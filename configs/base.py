@@ -42,6 +42,9 @@ def get_config() -> ml_collections.ConfigDict:
       'd_ff': 192,
       'max_length': 512,
       'tied': False,
+      'rope_theta': 10_000.0,
+      'norm_eps': 1e-6,
+      'vocab_size': 0,  # rows of the embedding; 0: as many as the tokenizer has tokens
     }
   )
   # How the model is computed; also applies to weights from a folder.

@@ -50,7 +50,7 @@ def run(main: Main) -> None:
     with hosts.end_together():
       main(config.value, pathlib.Path(workdir.value))
 
-  app.run(start, flags_parser=_parse)
+  app.run(start, flags_parser=parse)
 
 
 def prepare() -> None:
@@ -85,7 +85,7 @@ def user_errors() -> Generator[None, None, None]:
     sys.exit(f'error: {" ".join(str(error).split())}')
 
 
-def _parse(argv: Sequence[str]) -> Sequence[str]:
+def parse(argv: Sequence[str]) -> Sequence[str]:
   """absl's parsing, with unknown config keys and bad config files told in one sentence."""
   try:
     return flags.FLAGS(argv)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -43,17 +44,41 @@ def make_policy(config: Config, workdir: pathlib.Path) -> Policy:
   mesh = partition.make_mesh(**config.mesh)
   started = workdir / 'start'
   source = started if started.exists() else pathlib.Path(config.init)
-  if started.exists() or config.init:
-    tokenizer = tokenizers.load_tokenizer(source)
-    lm = _with_compute(config, pretrained.load_config(source))
-    shardings = partition.param_shardings(lm.abstract_params(), mesh)
+  has_weights = started.exists() or bool(config.init)
+  lm, tokenizer = _make_shape(config, source if has_weights else None)
+  shardings = partition.param_shardings(lm.abstract_params(), mesh)
+  if has_weights:
     params = pretrained.load_params(source, lm.config, shardings)
   else:
-    tokenizer = make_tokenizer(config)
-    lm = _with_compute(config, LMConfig(vocab_size=len(tokenizer), **config.model))
-    params = lm.init(config.seed, partition.param_shardings(lm.abstract_params(), mesh))
-  tokenizers.check_vocabulary(tokenizer, lm.config)
+    params = lm.init(config.seed, shardings)
   return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
+
+
+def abstract_policy(config: Config, devices: Sequence[jax.Device]) -> Policy:
+  """The policy that a run would start from, on `devices` that need not be there.
+
+  Its parameters are ShapeDtypeStructs with their shardings; no weights are read or made.
+  """
+  mesh = partition.make_mesh(**config.mesh, devices=devices)
+  lm, tokenizer = _make_shape(config, pathlib.Path(config.init) if config.init else None)
+  params = partition.abstract(lm.abstract_params(), mesh)
+  return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
+
+
+def _make_shape(
+  config: Config, source: pathlib.Path | None
+) -> tuple[LM, 'PreTrainedTokenizerBase']:
+  """The model of the Hugging Face folder `source`, or of `config.model`, and its tokenizer."""
+  if source is not None:
+    tokenizer = tokenizers.load_tokenizer(source)
+    model = pretrained.load_config(source)
+  else:
+    tokenizer = make_tokenizer(config)
+    sizes = config.model.to_dict()
+    vocabulary = sizes.pop('vocab_size') or len(tokenizer)
+    model = LMConfig(vocab_size=vocabulary, **sizes)
+  tokenizers.check_vocabulary(tokenizer, model)
+  return _with_compute(config, model), tokenizer
 
 
 def trained_policy(config: Config, workdir: pathlib.Path) -> tuple[Policy, Params, int]:

@@ -11,21 +11,14 @@ import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
-from maxent_lm.build.importance import make_saliency
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
 from maxent_lm.build.tasks import make_task
-from maxent_lm.build.update import (
-  has_reference,
-  make_critic,
-  make_exact_kl,
-  make_measure,
-  make_parts,
-)
+from maxent_lm.build.training import make_training
+from maxent_lm.build.update import make_measure
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluation import Evaluation
 from maxent_lm.lm import partition
-from maxent_lm.lm.groups import make_group_scorer
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
@@ -37,8 +30,8 @@ from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
 from maxent_lm.train.guards import Guards
 from maxent_lm.train.rounds import Example, Examples
-from maxent_lm.train.state import TrainState, init_state
-from maxent_lm.train.step import Update, make_update
+from maxent_lm.train.state import TrainState
+from maxent_lm.train.step import Update
 from maxent_lm.types import Params, Scorer
 
 BOOTSTRAP = {'terminal': False, 'bootstrap': True}  # config.batch.truncation
@@ -240,31 +233,11 @@ def make_run(
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
-  critic = make_critic(config, policy.lm)
-  scorer = make_batch_scorer(config, policy, group_size)
-  parts = make_parts(config, scorer, critic, policy.tokenizer)
-  parts = parts._replace(
-    divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
-  )
-  networks = None if critic is None else critic.init(hosts.fetch(policy.params), config.seed)
-  state = init_state(
-    # A copy: the state is donated to every update, the start stays as reference.
-    jax.tree.map(lambda x: x.copy(), policy.params),
-    optimizer=parts.optimizer,
-    alpha=parts.alpha,
-    beta=parts.beta,
-    sampler=parts.sampler,
-    has_target=parts.target_update is not None,
-    seed=config.seed,
-    critic=None if networks is None else _place(networks, policy.mesh),
-    critic_optimizer=parts.critic_optimizer,
-    moving_reference=parts.reference_update is not None,
-  )
-  state = _place(state, policy.mesh)
-  stays = has_reference(config) and parts.reference_update is None
-  reference = policy.params if stays else None
-  update = make_update(parts)
-  _trace(update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
+  training = make_training(config, policy, group_size=group_size)
+  networks = training.networks and training.networks(hosts.fetch(policy.params))
+  state = _place(training.init(policy.params, networks), policy.mesh)
+  reference = policy.params if training.has_reference else None
+  _trace(training.update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
   folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
@@ -282,7 +255,7 @@ def make_run(
     reference=reference,
     collect=collect,
     remembers=remembers,
-    update=update,
+    update=training.update,
     checkpointer=checkpointer,
     guards=guards,
   )
@@ -331,21 +304,8 @@ def _place(tree: Any, mesh: jax.sharding.Mesh) -> Any:
 
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:
-  """How training and evaluation look at a policy."""
+  """How evaluation looks at a policy."""
   return make_scorer(policy.lm, chunk=config.compute.chunk, measure=make_measure(config))
-
-
-def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> Scorer:
-  """The same for the batches of training, whose groups of rows share their prompts."""
-  return make_group_scorer(
-    policy.lm,
-    chunk=config.compute.chunk,
-    group_size=group_size,
-    max_new_tokens=config.batch.max_new_tokens,
-    cells=partition.batch_shards(policy.mesh),
-    microbatch=config.compute.microbatch,
-    measure=make_measure(config),
-  )
 
 
 def make_sampler(

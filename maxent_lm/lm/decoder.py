@@ -58,9 +58,11 @@ class Decoder(nnx.Module):
 
     `scale` [B, T] multiplies the embeddings; None is 1.
     """
-    # Gathering from a table that is also split over `embed` makes XLA replicate the whole gather.
-    table = partition.constrain(self.embedding[...], 'vocab', None)
-    x = partition.constrain(table[tokens].astype(self.config.dtype), 'batch', None, None)
+    # The table stays split: a device looks up its part of the width for all rows of its copy, and
+    # the devices then exchange parts of the width for rows.
+    tokens = partition.constrain(tokens, 'copy', None)
+    x = partition.constrain(self.embedding[...][tokens], 'copy', None, 'embed')
+    x = partition.constrain(x.astype(self.config.dtype), 'batch', None, None)
     if scale is not None:
       x *= scale[:, :, None].astype(x.dtype)
     angles = rope(positions, self.config)

@@ -19,6 +19,7 @@ MESH_AXES = ('data', 'fsdp', 'tensor')
 
 RULES: Mapping[str, tuple[str, ...]] = {
   'batch': ('data', 'fsdp'),
+  'copy': ('data',),  # rows, together on the devices that share one copy of the parameters
   'embed': ('fsdp',),
   'heads': ('tensor',),
   'kv': ('tensor',),
@@ -121,6 +122,15 @@ def param_shardings(tree: Params, mesh: Mesh) -> Params:
   return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
+def abstract(tree: Params, mesh: Mesh) -> Params:
+  """`tree` as ShapeDtypeStructs with the shardings of `param_shardings`; nothing is allocated."""
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    tree,
+    param_shardings(tree, mesh),
+  )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """For [B, ...] arrays: rows over data and fsdp."""
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))
@@ -129,6 +139,16 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def batch_shards(mesh: Mesh) -> int:
   """How many pieces `batch_sharding` cuts the rows into; their number must be a multiple."""
   return math.prod(mesh.shape[name] for name in RULES['batch'])
+
+
+def row_shares(rows: int) -> int:
+  """How many pieces devices cut so many rows into under `jax.set_mesh`; 1 without a mesh.
+
+  1 also where they cannot share them, and each has all rows.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  shards = 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES['batch'])
+  return shards if rows % shards == 0 else 1
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.lm import partition
 from maxent_lm.lm.network import Network
 from maxent_lm.types import Array, Params, Scorer, Scores
 
@@ -69,24 +70,30 @@ def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
   """`function` of [C, ...] pieces of [B, T, ...] arrays, at most `chunk` tokens at a time.
 
   Its results, a pytree of [C, ...], come back as [B, T, ...]. What it computes in between exists
-  for one piece only, and is computed again in the backward pass. Raises ValueError for chunk < 1.
+  for one piece only, and is computed again in the backward pass. Where devices share the rows, each
+  has as many tokens of every piece, its own, and C may be larger than `chunk` by one for each.
+  Raises ValueError for chunk < 1.
   """
   if chunk < 1:
     raise ValueError(f'chunk is {chunk}; it must be at least 1 token')
-  shape, count = arrays[0].shape[:2], arrays[0].shape[0] * arrays[0].shape[1]
-  loops = max(1, -(-count // chunk))
+  rows, columns = arrays[0].shape[:2]
+  shares = partition.row_shares(rows)
+  count = rows * columns // shares  # tokens of a device
+  loops = max(1, -(-rows * columns // chunk))
   width = -(-count // loops)
   extra = loops * width - count
 
   def split(values: Array) -> Array:
-    flat = values.reshape(count, *values.shape[2:])
-    flat = jnp.pad(flat, ((0, extra),) + ((0, 0),) * (flat.ndim - 1))
-    # Every loops-th token makes a chunk: rows sharded over devices stay sharded inside each chunk.
-    return jnp.moveaxis(flat.reshape(width, loops, *flat.shape[1:]), 1, 0)
+    flat = values.reshape(shares, count, *values.shape[2:])
+    flat = jnp.pad(flat, ((0, 0), (0, extra)) + ((0, 0),) * (flat.ndim - 2))
+    pieces = jnp.moveaxis(flat.reshape(shares, loops, width, *flat.shape[2:]), 1, 0)
+    rest = (None,) * (values.ndim - 2)
+    return partition.constrain(pieces.reshape(loops, -1, *flat.shape[2:]), None, 'batch', *rest)
 
   def join(values: Array) -> Array:
-    flat = jnp.moveaxis(values, 0, 1).reshape(loops * width, *values.shape[2:])
-    return flat[:count].reshape(*shape, *values.shape[2:])
+    rest = values.shape[2:]
+    flat = jnp.moveaxis(values.reshape(loops, shares, width, *rest), 0, 1)
+    return flat.reshape(shares, -1, *rest)[:, :count].reshape(rows, columns, *rest)
 
   pieces = tuple(split(values) for values in arrays)
   return jax.tree.map(join, jax.lax.map(jax.checkpoint(lambda piece: function(*piece)), pieces))

@@ -92,10 +92,14 @@ def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slo
   Row b is of prompt b // G.
   """
   row = jnp.arange(slots, dtype=jnp.int32)
-  owner = row // _group_size(prompts, rollout)
-  memory = streams.take(prompts.memory, owner)
+  group_size = _group_size(prompts, rollout)
+  if slots == rollout.length.shape[0] - 1:
+    # All rows: where devices share the prompts, each has its own rows' prompts already.
+    said, memory = streams.repeat((prompts.said, prompts.memory), group_size)
+  else:
+    said, memory = streams.take((prompts.said, prompts.memory), row // group_size)
   age = jnp.zeros(slots, jnp.int32)
-  return prompts.said[owner], Slots(memory, row, age, jnp.int32(slots), rollout)
+  return said, Slots(memory, row, age, jnp.int32(slots), rollout)
 
 
 def fill(said: Array, slots: Slots, prompts: Prompts) -> tuple[Array, Slots]:

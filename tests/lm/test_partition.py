@@ -9,10 +9,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import PartitionSpec
 from tiny_lm import random_tokens, roughened, tiny
 
+from maxent_lm.analysis import cost, hlo
 from maxent_lm.lm import partition
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS
-from maxent_lm.lm.scores import make_scorer
+from maxent_lm.lm.scores import make_scorer, score_hidden
 
 MESH = dict(data=2, fsdp=2, tensor=2)
 EVEN = dict(vocab_size=40, d_model=24)  # divisible by every mesh axis
@@ -133,6 +134,32 @@ def test_eight_devices_give_the_loss_and_gradient_of_one(scan):
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=2e-6), actual, expected
   )
+
+
+@pytest.mark.parametrize('chunk', [10, 24, 1000])
+def test_devices_score_the_rows_that_they_have(chunk):
+  """8 rows of 9 states on 4 x 2 devices: 18 states a share, in ceil(72 / chunk) pieces."""
+  lm = LM(tiny(**EVEN))
+  mesh = partition.make_mesh(**MESH)
+  shapes = (8, 9, 24), (24, 40), (8, 9)
+  shardings = partition.batch_sharding(mesh), None, partition.batch_sharding(mesh)
+  hidden, head, tokens = (
+    jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+    for shape, dtype, sharding in zip(
+      shapes, (jnp.float32, jnp.float32, jnp.int32), shardings, strict=True
+    )
+  )
+
+  def score(hidden, head, tokens):
+    head = partition.constrain(head, None, 'vocab')
+    return score_hidden(hidden, head, tokens, chunk=chunk).logp
+
+  with jax.set_mesh(mesh):
+    program = hlo.parse(jax.jit(score).lower(hidden, head, tokens).compile().as_text())
+  pieces = -(-72 // chunk)
+  states = pieces * -(-18 // pieces)
+  flops = cost.flops(program, hlo.executions(program, unknown=1))
+  assert flops == 2 * states * lm.config.d_model * lm.config.vocab_size / 2
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""From a config to an update and the state that it starts from."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from maxent_lm.build.importance import make_saliency
+from maxent_lm.build.names import Config
+from maxent_lm.build.policy import Policy
+from maxent_lm.build.update import (
+  has_reference,
+  make_critic,
+  make_exact_kl,
+  make_measure,
+  make_parts,
+)
+from maxent_lm.lm import partition
+from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.train.state import TrainState, init_state
+from maxent_lm.train.step import Update, make_update
+from maxent_lm.types import Params, Scorer
+
+
+class Training(NamedTuple):
+  """An update, and the state before the first one.
+
+  `init(params, networks)` copies the parameters, since an update's state is donated: what they were
+  is the reference of the updates where `has_reference`. `networks(params)` are those beside the
+  policy, from parameters that this process has whole; None if there are none.
+  """
+
+  update: Update
+  init: Callable[[Params, Params | None], TrainState]
+  networks: Callable[[Params], Params] | None
+  has_reference: bool
+
+
+def make_training(config: Config, policy: Policy, *, group_size: int) -> Training:
+  """Nothing is computed; so many rows of a batch as are a group have the same prompt."""
+  critic = make_critic(config, policy.lm)
+  scorer = make_batch_scorer(config, policy, group_size)
+  parts = make_parts(config, scorer, critic, policy.tokenizer)
+  parts = parts._replace(
+    divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
+  )
+
+  def init(params: Params, networks: Params | None) -> TrainState:
+    return init_state(
+      jax.tree.map(lambda x: x.copy(), params),
+      optimizer=parts.optimizer,
+      alpha=parts.alpha,
+      beta=parts.beta,
+      sampler=parts.sampler,
+      has_target=parts.target_update is not None,
+      seed=config.seed,
+      critic=networks,
+      critic_optimizer=parts.critic_optimizer,
+      moving_reference=parts.reference_update is not None,
+    )
+
+  stays = has_reference(config) and parts.reference_update is None
+  networks = None if critic is None else (lambda params: critic.init(params, config.seed))
+  return Training(make_update(parts), init, networks, stays)
+
+
+def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> Scorer:
+  """How training looks at a policy, on batches whose groups of rows share their prompts."""
+  return make_group_scorer(
+    policy.lm,
+    chunk=config.compute.chunk,
+    group_size=group_size,
+    max_new_tokens=config.batch.max_new_tokens,
+    cells=partition.batch_shards(policy.mesh),
+    microbatch=config.compute.microbatch,
+    measure=make_measure(config),
+  )
