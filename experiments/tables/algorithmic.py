@@ -57,7 +57,7 @@ HARD = Recipe(3000, 0.02, 0.1, 100, 4e-3)
 RECIPES = {
   'Copy': HARD,
   'DuplicatedInput': HARD,
-  'Reverse': HARD,
+  'Reverse': HARD._replace(kappa=0.05),
   'RepeatCopy': HARD,
   'ReversedAddition': HARD,
 }

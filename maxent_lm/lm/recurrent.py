@@ -75,8 +75,8 @@ class Recurrent:
   def empty(self, *, batch: int, slots: int) -> Memory:
     """The memory of rows that have read nothing; it needs no slots."""
     del slots
-    zeros = jnp.zeros((batch, self.config.d_model), jnp.float32)
-    return zeros, zeros
+    shape = (batch, self.config.d_model)
+    return jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32)
 
   def decode(self, params: Params, token: Array, memory: Memory) -> tuple[Array, Memory]:
     """Reads one token [B] a row; returns the output [B, D] and the memory."""
