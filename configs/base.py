@@ -121,9 +121,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.jsonl.update(verify='exact', prompt='prompt', answer='answer')
   config.list_functions = ml_collections.ConfigDict(
     {
-      'operations': 3,  # of a program of the language, at most
-      'longest': 24,  # characters of a program of the language, at most
-      'needed': 2,  # operations that a function needs, at most
+      'elements': 3,  # of the list that a function returns, 1 to 3
       'shown': 3,  # examples in the prompt
       'min_modes': 2,
       'max_modes': 32,

@@ -8,6 +8,7 @@ Shapes: B rows, T tokens, D width, V vocabulary.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,12 @@ class RecurrentConfig:
   d_model: int
 
 
+def _remembering(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+  """Biases of the input, forget, cell and output gates: forgetting starts rare."""
+  del key
+  return jnp.repeat(jnp.array([0, 1, 0, 0], dtype), shape[0] // 4)
+
+
 class Reader(nnx.Module):
   """Embedding, cell, output matrix."""
 
@@ -34,7 +41,7 @@ class Reader(nnx.Module):
     self.embedding = nnx.Embed(
       config.vocab_size, d, embedding_init=nnx.initializers.normal(0.5), rngs=rngs
     )
-    self.cell = nnx.OptimizedLSTMCell(d, d, rngs=rngs)
+    self.cell = nnx.OptimizedLSTMCell(d, d, bias_init=_remembering, rngs=rngs)
     small = nnx.initializers.normal(0.01)  # starts near the uniform policy
     self.head = nnx.Param(small(rngs.params(), (d, config.vocab_size), jnp.float32))
 

@@ -1,29 +1,27 @@
 """List functions: write a Python expression that computes what the examples show.
 
-Worked example, where the digits of a list stand before '>' and those of its value after it:
+Worked example, where four digits stand before '>' and the digits of the function's value after it:
 
-  prompt    '32641>12,5642>24,3164>13:'
-  response  'sorted(x)[:2]'           reward 1, one of 7 modes, cluster 'sorted(x)[:2]'
-  response  'sorted( x )[:2]  # so'   the same program: reward 1 and the same cluster
-  response  'sorted(x)[0:2]'          reward 1, but no program of the language: cluster None
-  response  'sorted(x)[1:]'           reward 0, cluster 'sorted(x)[1:]'
-  response  'x[:2', 'return x'        no expression: reward 0, cluster None
+  prompt    '4615>528,3165>678,2514>728:'
+  response  '[9-x[-4],x[2]+1,9-min(x)]'          reward 1, one of 4 modes, its own cluster
+  response  '[ 9-x[-4],x[2]+1,9-min(x) ]  # so'  the same program: reward 1 and the same cluster
+  response  '[9-x[0],1+x[2],9-min(x)]'           reward 1, but not of the language: cluster None
+  response  '[9-x[0],x[2]+1,x[3]]'               reward 0, its own cluster
+  response  '[x[0', 'return x'                   no expression: reward 0, cluster None
 
-and '4365=18,5621=14,42365=20:' asks for a number, 'sum(x)'. A response is one line with one
-expression in x. It becomes the body of a function that is run, in the sandbox, on the shown lists
-and on 24 hidden ones (list_programs.PROBES) that are longer, with larger numbers and some of them
-twice; so a table of what is shown is wrong. Values must have the right type, too: True is not 1 and
-a tuple is no list.
+A response is one line with one expression in x. It becomes the body of a function that is run, in
+the sandbox, on the shown lists and on 24 hidden ones (list_programs.PROBES) that have larger
+numbers, some of them twice; so a table of what is shown is wrong. Values must have the right type,
+too: True is not 1 and a tuple is no list.
 
 The problems are about the functions of a small language (list_programs.py) all of whose programs
 are known. A mode is one program of the language, whatever its blanks and comments, and `modes` is
-the number of right ones. The examples are such that one function of the language agrees with them,
-and their values are not all the same. A function is in 'train' or in 'test' by what it computes,
-however it is written: in a test problem the right function is always a new one.
+the number of right ones. The examples are such that one function of the language agrees with them.
+A function is in 'train' or in 'test' by what it computes, however it is written: in a test problem
+the right function is always a new one.
 
-Known limits: functions of both splits are made of the same parts; lists have at least 4 elements,
-and a program outside of the language may be right on all of the tests and wrong on other lists;
-functions that lists of 4 and 5 digits cannot tell from another one are not asked for.
+Known limits: functions of both splits are made of the same parts; lists have four numbers, and a
+program outside of the language may be right on all of the tests and wrong on other lists.
 
 Functions on lists, to be found from examples, are a common test of program induction; [Rule 2020,
 The child as hacker] has 250 of them, of which these are no copy.
@@ -31,22 +29,20 @@ The child as hacker] has 250 of them, of which these are no copy.
 
 import io
 import itertools
-import re
 import tokenize
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from maxent_lm.tasks import code_answers, list_programs
+from maxent_lm.tasks import code_answers
 from maxent_lm.tasks.base import Batched, Problem, Sandboxed, draw_in_split, stable_hash
-from maxent_lm.tasks.list_programs import EXAMPLES, PROBES, Function
+from maxent_lm.tasks.list_programs import EXAMPLES, PROBES, Function, functions, in_language, parts
 from maxent_lm.tasks.sandbox import Program, shared_sandbox
 
 MAX_CHARACTERS = 200
 OPENING, CLOSING = frozenset('([{'), frozenset(')]}')
 DRAWS = 100  # of a function, and of examples until they tell it
-SHOWABLE = re.compile(r'\[(\d(, \d)*)?\]|\d+')  # a list of digits, or a number
 WORDS = (tokenize.NAME, tokenize.NUMBER)
 SILENT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER)
 
@@ -101,7 +97,8 @@ def wrapped(response: str) -> str:
 def tests(function: Function, shown: Sequence[int]) -> str:
   """Python that runs `f` on the shown and on all hidden lists."""
   inputs = [EXAMPLES[i] for i in shown] + list(PROBES)
-  outputs = [function.shown[i] for i in shown] + list(function.hidden)
+  columns = [[part.shown[i] for i in shown] + list(part.hidden) for part in function.parts]
+  outputs = [repr(list(row)) for row in zip(*columns, strict=True)]
   pairs = [(list(x), y) for x, y in zip(inputs, outputs, strict=True)]
   return f'for x, y in {pairs}:\n  assert repr(f(x)) == y'
 
@@ -109,10 +106,9 @@ def tests(function: Function, shown: Sequence[int]) -> str:
 class ListFunctions(Batched, Sandboxed):
   """`size` problems about the functions of a language of programs.
 
-  The language has all programs of at most `operations` operations and `longest` characters. Asked
-  for are functions with a program of at most `needed` operations and with min_modes to max_modes
-  programs in all; each is as likely as any other, then `shown` examples are drawn. `timeout_s` and
-  `memory_mb` bound a program, `minimum_tier` is the weakest sandbox to accept (sandbox/jail.py).
+  Asked for are functions of `elements` parts with min_modes to max_modes programs; each is as
+  likely as any other, then `shown` examples are drawn. `timeout_s` and `memory_mb` bound a program,
+  `minimum_tier` is the weakest sandbox to accept (sandbox/jail.py).
 
   Raises:
     ValueError: an unknown split, sizes that make no problem, or no function is left.
@@ -122,9 +118,7 @@ class ListFunctions(Batched, Sandboxed):
     self,
     *,
     split: str,
-    operations: int = 3,
-    longest: int = 24,
-    needed: int = 2,
+    elements: int = 3,
     shown: int = 3,
     min_modes: int = 2,
     max_modes: int = 32,
@@ -135,26 +129,20 @@ class ListFunctions(Batched, Sandboxed):
     memory_mb: int = 128,
     minimum_tier: str = 'pure',
   ) -> None:
-    if not 1 <= operations <= 4 or not 1 <= shown <= 16 or size < 1:
+    if not 1 <= elements <= 3 or not 1 <= shown <= 16 or size < 1:
       raise ValueError(
-        f'ListFunctions: operations={operations} must be 1 to 4, shown={shown} 1 to 16 and '
+        f'ListFunctions: elements={elements} must be 1 to 3, shown={shown} 1 to 16 and '
         f'size={size} at least 1.'
       )
-    self._functions = list_programs.functions(operations, longest)
     self._asked = [
-      number
-      for number, function in enumerate(self._functions)
-      if function.operations <= needed
-      and min_modes <= len(function.programs) <= max_modes
-      and all(map(SHOWABLE.fullmatch, function.shown))
+      function for function in functions(elements) if min_modes <= function.modes <= max_modes
     ]
     if not self._asked:
       raise ValueError(
-        f'ListFunctions: no function that needs {needed} operations has {min_modes} to {max_modes} '
+        f'ListFunctions: no function of {elements} elements has {min_modes} to {max_modes} '
         'programs: widen the limits.'
       )
-    self._values = _numbered([function.shown for function in self._functions])
-    self._known = {text for function in self._functions for text in function.programs}
+    self._values = np.array([part.shown for part in parts()])
     self._shown, self._size, self._seed = shown, size, seed
     self._split, self._test_fraction = split, test_fraction
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
@@ -169,35 +157,35 @@ class ListFunctions(Batched, Sandboxed):
     """The problem `index`; its answer is the simplest right program of the language."""
     if not 0 <= index < self._size:
       raise IndexError(f'ListFunctions has problems 0 to {self._size - 1}, not {index}.')
-    number, shown = draw_in_split(
+    function, shown = draw_in_split(
       self._draw,
-      lambda drawn: name(self._functions[drawn[0]]),
+      lambda drawn: name(drawn[0]),
       split=self._split,
       test_fraction=self._test_fraction,
       seed=self._seed,
       index=index,
     )
-    function = self._functions[number]
-    lines = (f'{"".join(map(str, EXAMPLES[i]))}{_written(function.shown[i])}' for i in shown)
-    asked = Asked(function.programs, tests(function, shown))
+    lines = (f'{_digits(EXAMPLES[i])}>{_digits(_value(function, i))}' for i in shown)
+    programs = function.programs
     title = f'{name(function)}/{".".join(map(str, shown))}'
-    return Problem(title, f'{",".join(lines)}:', function.programs[0], asked)
+    asked = Asked(programs, tests(function, shown))
+    return Problem(title, f'{",".join(lines)}:', programs[0], asked)
 
-  def _draw(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+  def _draw(self, rng: np.random.Generator) -> tuple[Function, tuple[int, ...]]:
     """A function, and examples that tell it."""
     for _ in range(DRAWS):
-      number = self._asked[int(rng.integers(len(self._asked)))]
+      function = self._asked[int(rng.integers(len(self._asked)))]
       for _ in range(DRAWS):
         shown = rng.choice(len(EXAMPLES), self._shown, replace=False)
-        if self._tell(number, shown):
-          return number, tuple(shown.tolist())
+        if self._tell(function, shown):
+          return function, tuple(shown.tolist())
     raise ValueError(f'ListFunctions: shown={self._shown} examples tell no function: show more.')
 
-  def _tell(self, number: int, shown: np.ndarray) -> bool:
-    """Whether the values vary, and no other function of the language has the same ones."""
+  def _tell(self, function: Function, shown: np.ndarray) -> bool:
+    """Whether no other part of the language agrees with one of the function's."""
     values = self._values[:, shown]
-    agree = (values == values[number]).all(axis=1)
-    return bool((values[number] != values[number, 0]).any() and agree.sum() == 1)
+    own = np.array([part.shown for part in function.parts])[:, shown]
+    return bool(((values[:, None] == own[None, :]).all(axis=2).sum(axis=0) == 1).all())
 
   def program(self, problem: Problem, response: str) -> Program:
     """The program of a response, with its tests."""
@@ -236,7 +224,7 @@ class ListFunctions(Batched, Sandboxed):
   def cluster(self, problem: Problem, response: str) -> str | None:
     """The expression without blanks and comments, right or wrong, if it is in the language."""
     text = canonical(response)
-    return text if text in self._known else None
+    return text if text is not None and in_language(text) else None
 
   def modes(self, problem: Problem) -> int:
     """Number of right programs in the language."""
@@ -250,15 +238,13 @@ class ListFunctions(Batched, Sandboxed):
 
 def name(function: Function) -> str:
   """Names a function by what it does."""
-  return f'{stable_hash(repr((function.shown, function.hidden))):016x}'
+  done = [(part.shown, part.hidden) for part in function.parts]
+  return f'{stable_hash(repr(done)):016x}'
 
 
-def _written(value: str) -> str:
-  """A value in a prompt: the digits of a list after '>', a number after '='."""
-  return re.sub(r'[],[ ]', '', f'>{value}') if value[0] == '[' else f'={value}'
+def _value(function: Function, example: int) -> tuple[int, ...]:
+  return tuple(part.shown[example] for part in function.parts)
 
 
-def _numbered(rows: Sequence[Sequence[str]]) -> np.ndarray:
-  """[rows, columns] int64: equal numbers for equal texts."""
-  table = np.array(rows)
-  return np.unique(table, return_inverse=True)[1].reshape(table.shape)
+def _digits(numbers: Sequence[int]) -> str:
+  return ''.join(map(str, numbers))

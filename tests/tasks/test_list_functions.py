@@ -5,12 +5,21 @@ import itertools
 import numpy as np
 import pytest
 
-from maxent_lm.tasks import code_answers, list_programs
+from maxent_lm.tasks import code_answers
 from maxent_lm.tasks.list_functions import ListFunctions, canonical, name, wrapped
-from maxent_lm.tasks.list_programs import ALPHABET, EXAMPLES, PROBES, derive, functions, values
+from maxent_lm.tasks.list_programs import (
+  ALPHABET,
+  EXAMPLES,
+  FORMS,
+  PROBES,
+  functions,
+  in_language,
+  parts,
+  values,
+)
 from maxent_lm.tasks.sandbox import Verdict
 
-SMALL = {'operations': 2, 'longest': 20, 'min_modes': 1, 'size': 200}
+SMALL = {'elements': 1, 'min_modes': 1, 'size': 200}
 
 
 @pytest.fixture(scope='module')
@@ -43,51 +52,58 @@ def asking(program, **limits):
   raise AssertionError(f'nothing asks for {program}')
 
 
+def programs_of(count):
+  return [text for function in functions(count) for text in function.programs]
+
+
 # --- the language ----------------------------------------------------------------------------
 
 
 def test_the_language_by_another_route():
-  """Every derivation of at most one operation, written out."""
-  lists = [f'x[{part}]' for part in list_programs.SLICES] + ['sorted(x)']
-  for each in ('i', *list_programs.MAPS):
-    lists += [f'[{each} for i in x if {test}]' for test in list_programs.TESTS]
-    lists += [f'[{each} for i in x]'] if each != 'i' else []
-  numbers = ['sum(x)', 'max(x)', 'min(x)', 'len(x)', 'x[0]', 'x[1]', 'x[-1]']
-  assert sorted(derive(1, 99)) == sorted(['x', *lists, *numbers])
-  two = derive(2, 99)
-  assert len(two) == 1 + (len(lists) + 7) + len(lists) * (len(lists) + 7)
-  assert derive(2, 20) == {text: count for text, count in two.items() if len(text) <= 20}
-  assert (two['x'], two['max(x)'], two['sorted(x)[-1]']) == (0, 1, 2)
-  assert all(set(text) <= set(ALPHABET) and canonical(text) == text for text in derive(3, 26))
+  """Every part, written out."""
+  numbers = [f'x[{i}]' for i in (0, 1, 2, 3, -1, -2, -3, -4)] + ['max(x)', 'min(x)']
+  texts = numbers + [f'{n}+1' for n in numbers] + [f'{n}+2' for n in numbers]
+  texts += [f'9-{n}' for n in numbers]
+  assert sorted(programs_of(1)) == sorted(f'[{text}]' for text in texts)
+  pairs = [f'[{one},{other}]' for one, other in itertools.product(texts, repeat=2)]
+  assert sorted(programs_of(2)) == sorted(pairs) and all(map(in_language, pairs))
+  assert all(set(text) <= set(ALPHABET) and canonical(text) == text for text in pairs)
+  for text in ('x[0]', '[]', '[x[0],]', '[x[4]]', '[x[0]+3]', '[x[0],x]', '[[x[0]]]', '', '['):
+    assert not in_language(text)
 
 
 def test_functions_are_what_programs_do():
-  found = functions(2, 26)
-  assert len({function.shown + function.hidden for function in found}) == len(found)
-  known = {text: function for function in found for text in function.programs}
-  assert len(known) == sum(len(function.programs) for function in found)
-  for text in derive(2, 26):
-    outputs = values(text, EXAMPLES + PROBES)
-    assert (text in known) == (outputs is not None)
-    assert outputs is None or outputs == known[text].shown + known[text].hidden
-  assert known['max(x)'].programs[0] == 'max(x)' and known['max(x)'].operations == 1
-  assert known['max(x)'] == known['sorted(x)[-1]'] == known['max(x[::-1])'] != known['x[-1]']
-  assert 'max([i for i in x if i<3])' not in known  # raises where there is none
+  found = parts()
+  assert len({part.shown + part.hidden for part in found}) == len(found) == 6 * len(FORMS)
+  for part in found:
+    for text in part.spellings:
+      assert values(text, EXAMPLES) == part.shown and values(text, PROBES) == part.hidden
+  spelled = {text: part for part in found for text in part.spellings}
+  assert spelled['x[3]'] == spelled['x[-1]'] != spelled['max(x)']
+  assert spelled['x[0]+1'].spellings == ('x[0]+1', 'x[-4]+1')
+  for function in functions(2)[::50]:
+    assert function.modes == len(set(function.programs)) == len(function.programs)
+    for text in function.programs:
+      outputs = [eval(f'lambda x: {text}')(list(x)) for x in PROBES]
+      assert outputs == [list(row) for row in zip(*(p.hidden for p in function.parts), strict=True)]
+  assert [len(functions(count)) for count in (1, 2, 3)] == [24, 576, 13_824]
 
 
 def test_numbers_by_hand():
-  assert values('[i*2 for i in x if i>1]', ((1, 2, 3), (0, 1))) == ('[4, 6]', '[]')
-  assert values('sum(x[1:])', ((1, 2, 3),)) == ('5',) and values('x[1]', ((1,),)) is None
+  assert values('9-x[-4]', ((1, 2, 3, 4), (6, 5, 4, 3))) == (8, 3)
+  assert values('max(x)+2', ((1, 7, 3, 4),)) == (9,)
+  assert all(0 <= value <= 9 for part in parts() for value in part.shown)  # one digit each
 
 
 # --- problems --------------------------------------------------------------------------------
 
 
-def test_modes_are_the_programs_of_the_language_that_are_right(task):
+def test_modes_are_the_programs_of_the_language_that_are_right():
   """The sandbox agrees with the enumeration on every program, right or wrong."""
-  programs = [text for text in derive(2, 20) if text != 'x']
+  task = ListFunctions(split='train', elements=2, min_modes=1, size=100)
+  programs = [text for count in (1, 2) for text in programs_of(count)]
   some = sorted(one_of_each(task), key=task.modes)
-  assert task.modes(some[0]) == 1 and task.modes(some[-1]) > 2
+  assert task.modes(some[0]) == 1 and task.modes(some[-1]) == 4
   for problem in some[:: len(some) // 2]:
     right = {
       text
@@ -107,36 +123,35 @@ def test_demonstrations_are_right_and_reach_every_mode():
     drawn = {task.demonstration(problem, rng) for _ in range(40 * task.modes(problem))}
     assert drawn == set(problem.data.programs) and problem.answer in drawn and hash(problem)
     assert set(problem.prompt + ''.join(drawn)) <= set(ALPHABET)
+    assert max(map(len, drawn)) <= 27 and len(problem.prompt) == 27
 
 
-def test_the_shown_lists_leave_one_function(task):
-  for problem in itertools.islice(one_of_each(task), 20):
-    lines = problem.prompt.removesuffix(':').split(',')
-    pairs = [line.replace('=', '>=').split('>') for line in lines]
+def test_the_shown_lists_leave_one_function():
+  for problem in problems(elements=2, size=20):
+    pairs = [line.split('>') for line in problem.prompt.removesuffix(':').split(',')]
+    given = tuple(tuple(map(int, digits)) for digits, _ in pairs)
+    asked = [value for _, value in pairs]
     agree = []
-    for function in functions(2, 20):
-      given = tuple(tuple(map(int, digits)) for digits, _ in pairs)
-      outputs = values(function.programs[0], given)
-      shown = [f'={out}' if out[0] != '[' else ''.join(filter(str.isdigit, out)) for out in outputs]
-      agree += [function] if shown == [value for _, value in pairs] else []
+    for function in functions(2):
+      outputs = [values(part.spellings[0], given) for part in function.parts]
+      shown = [''.join(map(str, row)) for row in zip(*outputs, strict=True)]
+      agree += [function] if shown == asked else []
     assert [function.programs for function in agree] == [problem.data.programs]
-    assert len({value for _, value in pairs}) > 1
 
 
 def test_splits_share_no_function_whatever_else_differs():
   train = {problem.id.split('/')[0] for problem in problems(size=1000)}
   test = {problem.id.split('/')[0] for problem in problems(split='test', seed=3, shown=6)}
-  assert train.isdisjoint(test) and min(len(train), len(test)) > 5
-  names = [name(function) for function in functions(2, 20)]
+  assert train.isdisjoint(test) and len(train) > 12 and test
+  names = [name(function) for function in functions(1)]
   assert len(set(names)) == len(names) and train | test <= set(names)
 
 
 def test_problems_follow_seed_and_index():
   assert problems() == problems() != problems(seed=1)
   assert problems(size=9) == problems()[:9]
-  assert all(2 <= len(p.data.programs) <= 5 for p in problems(min_modes=2, max_modes=5))
-  one = {'x', *derive(1, 20)}
-  assert all(problem.answer in one for problem in problems(needed=1))
+  limits = {'elements': 2, 'min_modes': 2, 'max_modes': 3}
+  assert {len(p.data.programs) for p in problems(**limits)} == {2}
 
 
 # --- rewards ---------------------------------------------------------------------------------
@@ -144,6 +159,7 @@ def test_problems_follow_seed_and_index():
 WRONG = {
   'the right value of another type': 'tuple(%s)',
   'an iterator': 'iter(%s)',
+  'a number': '%s[0]',
   'floats': '[i*1.0 for i in %s]',
   'a loop': '[%s for i in iter(int,1)]',
   'an exception': '%s+[1//0]',
@@ -163,7 +179,7 @@ WRONG = {
 
 @pytest.mark.parametrize('kind', WRONG)
 def test_wrong_responses(kind):
-  task, problem = asking('sorted(x)[::-1]', timeout_s=0.3)
+  task, problem = asking('[x[1]]', timeout_s=0.3)
   assert task.reward(problem, problem.answer, True) == 1
   response = WRONG[kind].replace('%s', problem.answer)
   assert rewards(task, problem, [response]) == [task.reward(problem, response, True)] == [0]
@@ -171,32 +187,35 @@ def test_wrong_responses(kind):
 
 
 def test_a_table_of_the_shown_lists_is_wrong():
-  task, problem = asking('sorted(x)[::-1]')
+  task, problem = asking('[x[1]]')
   entries = ','.join(problem.prompt[:-1].replace('>', ':').split(','))
-  table = f'[*map(int,str({{{entries}}}[int("".join(map(str,x)))]))]'
+  table = f'[{{{entries}}}[int("".join(map(str,x)))]]'
   assert canonical(table) == table  # it is tried, and fails on what is hidden
   assert task.reward(problem, table, True) == 0
 
 
-@pytest.mark.parametrize(('right', 'wrong'), [('sum(x)', 'sum(x)+0.0'), ('len(x)', 'str(len(x))')])
-def test_numbers_have_their_type(right, wrong):
-  task, problem = asking(right)
-  assert rewards(task, problem, [right, f'int({right})', wrong, f'[{right}]']) == [1, 1, 0, 0]
+def test_numbers_have_their_type():
+  task, problem = asking('[max(x)+1]')
+  right = [
+    '[max(x)+1]',
+    '[int(max(x)+1)]',
+    '[sorted(x)[-1]+1]',
+    'list(map(max,[x]))[:0]+[max(x)+1]',
+  ]
+  assert rewards(task, problem, right) == [1] * 4
+  assert rewards(task, problem, ['[max(x)+1.0]', '[str(max(x)+1)]', '[[max(x)+1]]']) == [0] * 3
 
 
 def test_true_is_not_one():
-  task, problem = asking('x[1:]')
-  almost = '[i if i!=1 else True for i in x[1:]]'
-  assert rewards(task, problem, [almost.replace('True', '1'), almost]) == [1, 0]
-  task, problem = asking('min(x)')
-  almost = '[i if i!=1 else True for i in x[:1]+[min(x)]][1]'
+  task, problem = asking('[min(x)]')
+  almost = '[True if min(x)==1 else min(x)]'
   assert rewards(task, problem, [almost.replace('True', '1'), almost]) == [1, 0]
 
 
 def test_blanks_and_comments_do_not_matter(task):
   for problem in one_of_each(task)[:6]:
     text = problem.answer
-    spaced = text.replace('(', ' ( ').replace('[', ' [').replace(':', ' : ')
+    spaced = text.replace('(', ' ( ').replace('[', ' [').replace('+', ' + ')
     responses = [spaced, f'  {text} ', f'{text}  # so', f'{text}#)']
     assert rewards(task, problem, responses) == [1] * 4
     assert {task.cluster(problem, response) for response in responses} == {text}
@@ -211,22 +230,24 @@ def test_a_cut_response_is_wrong(task):
 
 
 def test_wrong_programs_of_the_language_have_a_cluster(task):
-  problem = next(p for p in one_of_each(task) if 'x' not in p.data.programs)
-  assert task.reward(problem, 'x', True) == 0 and task.cluster(problem, ' x') == 'x'
-  for text in ('y', 'x+x', '', ' ', '#x', 'x' * 201, 'x[1:', '())', ')(', '"', "'''", '\\', '\t'):
+  problem = next(p for p in one_of_each(task) if '[x[0]]' not in p.data.programs)
+  assert rewards(task, problem, ['[x[0]]']) == [0]
+  assert task.cluster(problem, ' [ x[0]]') == '[x[0]]'
+  for text in ('y', 'x', '', ' ', '#x', 'x' * 201, '[x[1]', '())', ')(', '"', "'''", '\\', '\t'):
     assert task.cluster(problem, text) is None
 
 
 def test_the_worked_example():
-  task, problem = asking('sorted(x)[:2]', longest=24, operations=3)
-  assert task.modes(problem) == 7 and problem.answer == 'sorted(x)[:2]'
+  task = ListFunctions(split='train')
+  problem = task[47]
+  assert problem.prompt == '4615>528,3165>678,2514>728:'
+  assert task.modes(problem) == 4 and problem.answer == '[9-x[0],x[2]+1,9-min(x)]'
   for response, reward, cluster in [
-    ('sorted(x)[:2]', 1, 'sorted(x)[:2]'),
-    ('sorted( x )[:2]  # so', 1, 'sorted(x)[:2]'),
-    ('sorted(x)[0:2]', 1, None),
-    ('sorted(set(x))[:2]', 0, None),
-    ('sorted(x)[1:]', 0, 'sorted(x)[1:]'),
-    ('x[:2', 0, None),
+    ('[9-x[-4],x[2]+1,9-min(x)]', 1, '[9-x[-4],x[2]+1,9-min(x)]'),
+    ('[ 9-x[-4],x[2]+1,9-min(x) ]  # so', 1, '[9-x[-4],x[2]+1,9-min(x)]'),
+    ('[9-x[0],1+x[2],9-min(x)]', 1, None),
+    ('[9-x[0],x[2]+1,x[3]]', 0, '[9-x[0],x[2]+1,x[3]]'),
+    ('[x[0', 0, None),
     ('return x', 0, None),
   ]:
     assert rewards(task, problem, [response]) == [reward], response
@@ -253,14 +274,14 @@ def test_a_fault_of_the_sandbox_is_no_reward(task, monkeypatch):
 
 
 def test_errors():
-  for key, value in [('operations', 0), ('operations', 5), ('shown', 0), ('size', 0)]:
+  for key, value in [('elements', 0), ('elements', 4), ('shown', 0), ('size', 0)]:
     with pytest.raises(ValueError, match=f'ListFunctions: .*{key}={value}'):
       ListFunctions(split='train', **{**SMALL, key: value})
-  with pytest.raises(ValueError, match='no function that needs 2 operations has 99 to 99'):
+  with pytest.raises(ValueError, match='no function of 3 elements has 99 to 99'):
     ListFunctions(split='train', min_modes=99, max_modes=99)
   with pytest.raises(ValueError, match="unknown split 'dev'"):
     ListFunctions(split='dev')
   with pytest.raises(ValueError, match='shown=1 examples tell no function'):
-    ListFunctions(split='train', shown=1, min_modes=17)
+    ListFunctions(split='train', shown=1, elements=3)
   with pytest.raises(IndexError, match='problems 0 to 2, not 3'):
     ListFunctions(split='train', size=3)[3]
