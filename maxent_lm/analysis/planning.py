@@ -85,7 +85,12 @@ def is_parameter(dims: Sequence[int], plan: Plan) -> bool:
 
 def _no_whole_parameter(report: Report, name: str) -> Verdict:
   """No buffer is a parameter that was split and now is whole, nor all layers of one over fsdp."""
-  forbidden = dict(_whole_parameters(report.plan))
+  leaves = jax.tree.leaves(report.plan.policy.params)
+  split = {_canonical(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves}
+  # Shapes tell parameters: one that another has where it is split tells nothing.
+  forbidden = {
+    shape: label for shape, label in _whole_parameters(report.plan) if shape not in split
+  }
   examined = report.programs[name]
   buffers = [each.buffer for each in examined.made]
   buffers += [buffer for each in examined.collectives for buffer in each.buffers]

@@ -20,12 +20,16 @@ SIZES = {'compute__scan_layers': True, 'compute__remat': True, 'compute__chunk':
 MESH = {'mesh__data': 2, 'mesh__fsdp': 2, 'mesh__tensor': 2}
 
 
-@pytest.fixture(scope='module')
-def plan():
+def planned(**model):
   config = tiny_config('vargrad', **SIZES, **MESH, batch__max_prompt_tokens=16)
   config.unlock()
-  config.model.update(vocab_size=160, num_layers=3)
+  config.model.update(vocab_size=160, num_layers=3, **model)
   return make_plan(config, jax.devices())
+
+
+@pytest.fixture(scope='module')
+def plan():
+  return planned()
 
 
 @pytest.fixture(scope='module')
@@ -49,6 +53,12 @@ def test_nothing_is_allocated(plan):
 
 def test_the_programs_of_a_run_hold(report):
   assert {v.what: v.seen for v in planning.verdicts(report) if not v.holds} == {}
+
+
+def test_shards_of_queries_are_not_taken_for_keys_put_together(slice_):
+  """Two of four heads are on a device: as many as there are keys in all."""
+  grouped = examine.examine(planned(num_heads=4, num_kv_heads=2), slice_)
+  assert failures(grouped) == []
 
 
 def exchanged(report, name):
