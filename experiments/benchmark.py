@@ -51,6 +51,20 @@ class Work(NamedTuple):
 
 
 PRESETS = {
+  'smoke': Work(
+    LMConfig(
+      vocab_size=32,
+      d_model=16,
+      num_layers=2,
+      num_heads=2,
+      num_kv_heads=1,
+      head_dim=8,
+      d_ff=32,
+    ),
+    2,
+    4,
+    400,
+  ),
   'S': Work(
     LMConfig(
       vocab_size=512,
@@ -181,11 +195,69 @@ def flops(lm: LM, work: Work, lengths: np.ndarray) -> tuple[float, float]:
   return dense + attention + head, 3 * (dense + attention + head)
 
 
-def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
-  """(result, seconds, CPU seconds)."""
+class Timed(NamedTuple):
+  """Seconds, and CPU seconds of all threads."""
+
+  wall: float
+  cpu: float
+
+
+class Measured(NamedTuple):
+  """One step; `tokens` are of all responses, `work` the FLOP that they need (see `flops`)."""
+
+  rollout: Timed
+  update: Timed
+  tokens: int
+  work: tuple[float, float]
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
+  """(result, how long it took)."""
   began, used = time.perf_counter(), time.process_time()
   result = jax.block_until_ready(function())
-  return result, time.perf_counter() - began, time.process_time() - used
+  return result, Timed(time.perf_counter() - began, time.process_time() - used)
+
+
+def measure(
+  lm: LM, work: Work, generate: Generate, update: Update, state: TrainState, steps: int
+) -> list[Measured]:
+  """Steps one after the other; the first one compiles."""
+  rng = np.random.default_rng(0)
+  prompts = rng.integers(2, work.config.vocab_size, (work.prompts, PROMPT), np.int32)
+  asked = jnp.asarray(prompts), jnp.ones_like(prompts, bool)
+  measured = []
+  for number in range(steps):
+    key = jax.random.key(number)
+    rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
+    host = jax.device_get(rollout)
+    batch = make_batch(prompts, host, work.group_size)
+    (state, _), learning = timed(functools.partial(update, state, None, batch))
+    needed = flops(lm, work, host.length)
+    measured.append(Measured(asking, learning, int(host.length.sum()), needed))
+  return measured
+
+
+def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
+  """Medians over the steps but the first; shares of `rate`, in FLOP/s."""
+  first, *rest = measured
+  tokens = statistics.median(each.tokens for each in rest)
+  row: dict[str, Any] = {}
+  parts = {'rollout': [each.rollout for each in rest], 'update': [each.update for each in rest]}
+  for at, (name, times) in enumerate(parts.items()):
+    wall = statistics.median(each.wall for each in times)
+    needed = statistics.median(each.work[at] for each in rest)
+    row |= {
+      f'{name}_s': round(wall, 3),
+      f'{name}_cpu_s': round(statistics.median(each.cpu for each in times), 3),
+      f'{name}_share': round(needed / wall / rate, 3),
+    }
+  steps = [each.rollout.wall + each.update.wall for each in rest]
+  return row | {
+    'step_s': round(statistics.median(steps), 3),
+    'first_step_s': round(first.rollout.wall + first.update.wall, 1),
+    'tokens': int(tokens),
+    'tokens_per_s': round(tokens / row['rollout_s']),
+  }
 
 
 def main(argv: Sequence[str]) -> None:
@@ -196,44 +268,14 @@ def main(argv: Sequence[str]) -> None:
   generate = make_rollout(lm, work, lengths, _SLOTS.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
   update, state = make_training(lm, work, microbatch)
-  rng = np.random.default_rng(0)
-  prompts = rng.integers(2, work.config.vocab_size, (work.prompts, PROMPT), np.int32)
-  valid = np.ones_like(prompts, bool)
-  seconds: dict[str, list[float]] = {name: [] for name in ('rollout', 'update', 'step')}
-  used: dict[str, list[float]] = {name: [] for name in seconds}
-  shares: dict[str, list[float]] = {'rollout': [], 'update': []}
-  first, tokens, rate = 0.0, [], matmul_rate()
-  for number in range(_ROUNDS.value + 1):
-    key = jax.random.key(number)
-    ask = functools.partial(generate, state.params, jnp.asarray(prompts), jnp.asarray(valid), key)
-    rollout, wall, cpu = timed(ask)
-    host = jax.device_get(rollout)
-    batch = make_batch(prompts, host, work.group_size)
-    (state, _), more, more_cpu = timed(functools.partial(update, state, None, batch))
-    if number == 0:
-      first = wall + more
-      continue
-    tokens.append(int(host.length.sum()))
-    needed = flops(lm, work, host.length)
-    for name, wall_s, cpu_s in (
-      *(('rollout', wall, cpu), ('update', more, more_cpu), ('step', wall + more, cpu + more_cpu)),
-    ):
-      seconds[name].append(wall_s)
-      used[name].append(cpu_s)
-    for name, wall_s, count in zip(shares, (wall, more), needed, strict=True):
-      shares[name].append(count / wall_s / rate)
+  rate = matmul_rate()
   row = {
     'preset': _PRESET.value,
     'lengths': lengths,
     'slots': _SLOTS.value,
     'microbatch': microbatch,
-    **{f'{name}_s': round(statistics.median(each), 3) for name, each in seconds.items()},
-    **{f'{name}_cpu_s': round(statistics.median(each), 3) for name, each in used.items()},
-    'tokens': int(statistics.median(tokens)),
-    'tokens_per_s': round(statistics.median(tokens) / statistics.median(seconds['rollout'])),
-    **{f'{name}_share': round(statistics.median(each), 3) for name, each in shares.items()},
+    **summary(measure(lm, work, generate, update, state, _ROUNDS.value + 1), rate),
     'matmul_gflops': round(rate / 1e9),
-    'first_step_s': round(first, 1),
     'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
   }
   print(json.dumps(row))

@@ -53,11 +53,12 @@ class Recipe(NamedTuple):
   learning_rate: float
 
 
-HARD = Recipe(3000, 0.02, 0.1, 100, 4e-3)
+EASY = Recipe(1000, 0.02, 0.1, 100, 4e-3)
+HARD = EASY._replace(kappa=0.05)
 RECIPES = {
-  'Copy': HARD,
-  'DuplicatedInput': HARD,
-  'Reverse': HARD._replace(kappa=0.05),
+  'Copy': EASY,
+  'DuplicatedInput': EASY,
+  'Reverse': HARD._replace(steps=3000),
   'RepeatCopy': HARD,
   'ReversedAddition': HARD,
 }
