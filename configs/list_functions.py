@@ -6,7 +6,10 @@
   python experiments/evaluate.py --config=configs/list_functions.py:soft_q --workdir=runs/soft_q
 
 Three examples a problem; some 10,600 functions to train on and 2,700 others to be tested on, each
-with 2 to 8 programs. Rewards come from running the programs. What training adds is open.
+with 2 to 8 programs. Rewards come from running the programs. On test problems, one seed, after the
+warm start (5,000 steps, 16 minutes of one core): pass@1 .087, pass@4 .27, coverage@4 .125. What
+training adds is open: in 70 steps of 512 samples of soft_q and 80 of grpo the success on training
+problems stayed at .07.
 """
 
 import ml_collections
