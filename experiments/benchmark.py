@@ -102,7 +102,7 @@ _MICROBATCH = flags.DEFINE_integer('microbatch', None, 'Tokens at a time in the 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
 
 
-class Ending(Sampling):
+class Ending:
   """The policy, but for the end, which has a probability of its own."""
 
   def log_probs(self, logits: Array) -> Array:

@@ -55,7 +55,8 @@ def _no_logits(report: Report, name: str) -> Verdict:
   share = report.plan.logits // report.plan.policy.mesh.size
   sizes = _vocabulary_sizes(report.plan)
   wide = [each for each in report.programs[name].made if sizes & set(each.buffer.dims)]
-  wide = [each for each in wide if not is_parameter(each.buffer.dims, report.plan)]
+  parameters = _parameters(report.plan)
+  wide = [each for each in wide if _canonical(each.buffer.dims) not in parameters]
   largest = max(wide, key=lambda each: each.buffer.elements, default=None)
   seen = 'none has that axis'
   if largest is not None:
@@ -74,22 +75,26 @@ def _vocabulary_sizes(plan: Plan) -> set[int]:
   return {vocabulary // each for each in shards}
 
 
-def is_parameter(dims: Sequence[int], plan: Plan) -> bool:
-  """Whether these are the dims of a parameter, whole or split in the way that the table says."""
+def _parameters(plan: Plan) -> set[tuple[int, ...]]:
+  """The dims of parameters, whole or split in the way that the table says, wholly or in part."""
   leaves = jax.tree.leaves(plan.policy.params)
   whole = {_canonical(leaf.shape) for leaf in leaves}
-  split = {_canonical(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves}
   gathered = {shape for leaf in leaves for shape in _gathered(leaf)}
-  return _canonical(dims) in whole | split | gathered
+  return whole | _shards(plan) | gathered
+
+
+def _shards(plan: Plan) -> set[tuple[int, ...]]:
+  """The dims of what a device holds of each parameter."""
+  leaves = jax.tree.leaves(plan.policy.params)
+  return {_canonical(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves}
 
 
 def _no_whole_parameter(report: Report, name: str) -> Verdict:
   """No buffer is a parameter that was split and now is whole, nor all layers of one over fsdp."""
-  leaves = jax.tree.leaves(report.plan.policy.params)
-  split = {_canonical(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves}
+  shards = _shards(report.plan)
   # Shapes tell parameters: one that another has where it is split tells nothing.
   forbidden = {
-    shape: label for shape, label in _whole_parameters(report.plan) if shape not in split
+    shape: label for shape, label in _whole_parameters(report.plan) if shape not in shards
   }
   examined = report.programs[name]
   buffers = [each.buffer for each in examined.made]

@@ -17,7 +17,7 @@ from maxent_lm.lm.decoder import LM
 from maxent_lm.sampling import slots as slots_lib
 from maxent_lm.sampling import streams
 from maxent_lm.sampling.deepconf import token_confidence
-from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.sampling.policies import Behaviour, draw
 from maxent_lm.sampling.slots import Measured, Prompts, Rollout, Slots
 from maxent_lm.sampling.streams import Stream
 from maxent_lm.types import Array, Params
@@ -44,7 +44,7 @@ class Generate(Protocol):
 def make_generate(
   lm: LM,
   *,
-  sampling: Sampling,
+  sampling: Behaviour,
   group_size: int,
   max_new_tokens: int,
   eos_id: int,
@@ -66,7 +66,7 @@ def make_generate(
 def make_sampler(
   policy: Callable[[Params], Stream],
   *,
-  sampling: Sampling,
+  sampling: Behaviour,
   group_size: int,
   max_new_tokens: int,
   eos_id: int,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from maxent_lm.sampling import streams
-from maxent_lm.sampling.policies import Sampling, draw
+from maxent_lm.sampling.policies import Behaviour, draw
 from maxent_lm.sampling.streams import Memory, Stream
 from maxent_lm.types import Array, Params
 
@@ -50,7 +50,7 @@ def make_search(
   policy: Callable[[Params], Stream],
   value: Callable[[Params], Stream],
   *,
-  sampling: Sampling,
+  sampling: Behaviour,
   beams: int,
   candidates: int,
   steps: int,

@@ -184,7 +184,7 @@ class ListFunctions(Batched, Sandboxed):
   def _tell(self, function: Function, shown: np.ndarray) -> bool:
     """Whether no other part of the language agrees with one of the function's."""
     values = self._values[:, shown]
-    own = np.array([part.shown for part in function.parts])[:, shown]
+    own = np.array([_value(function, i) for i in shown]).T
     return bool(((values[:, None] == own[None, :]).all(axis=2).sum(axis=0) == 1).all())
 
   def program(self, problem: Problem, response: str) -> Program:

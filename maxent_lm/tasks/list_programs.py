@@ -16,6 +16,7 @@ EXAMPLES and PROBES.
 
 import functools
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ class Function(NamedTuple):
   @property
   def modes(self) -> int:
     """Number of its programs."""
-    return int(np.prod([len(part.spellings) for part in self.parts]))
+    return math.prod(len(part.spellings) for part in self.parts)
 
   @property
   def programs(self) -> tuple[str, ...]:

@@ -168,16 +168,21 @@ def test_greedy_is_the_argmax_at_every_step(policy):
     )
 
 
-def test_decoding_stops_when_every_row_has_ended(policy):
-  lm, params = policy
-  steps = []
+def counting(rows):
+  """A model that notes the number of rows of every decoding step."""
 
   class CountingLM(LM):
     def decode(self, params, token, cache):
-      jax.debug.callback(lambda length: steps.append(int(length)), cache.length)
+      jax.debug.callback(lambda _: rows.append(len(token)), cache.length)
       return super().decode(params, token, cache)
 
-  rollout = generate((CountingLM(CONFIG), params), PROMPTS[:1], group_size=2)
+  return CountingLM(CONFIG)
+
+
+def test_decoding_stops_when_every_row_has_ended(policy):
+  _, params = policy
+  steps = []
+  rollout = generate((counting(steps), params), PROMPTS[:1], group_size=2)
   jax.effects_barrier()
   assert rollout.length.max() < 10, 'choose a seed whose rows end early, or this shows nothing'
   # The first token comes from the prefill, every other from one decoding step.
@@ -202,19 +207,13 @@ def test_slots_that_are_filled_again_give_the_same_samples(policy, slots):
 
 def test_slots_do_the_work_of_fewer_steps(policy):
   """12 rows in 4 slots: fewer rows x steps than 12 until the longest has ended."""
-  lm, params = policy
+  _, params = policy
   rows = []
-
-  class CountingLM(LM):
-    def decode(self, params, token, cache):
-      jax.debug.callback(lambda _: rows.append(len(token)), cache.length)
-      return super().decode(params, token, cache)
-
   settings = {'max_new_tokens': 40, 'seed': 1}
   work = []
   for slots in (0, 4):
     rows.clear()
-    rollout = generate((CountingLM(CONFIG), params), slots=slots, **settings)
+    rollout = generate((counting(rows), params), slots=slots, **settings)
     jax.effects_barrier()
     work.append(sum(rows))
   assert work[0] == 12 * (rollout.length.max() - 1)
