@@ -183,8 +183,11 @@ def serving(sandbox):
 
 
 def descendants(pid):
-  with open(f'/proc/{pid}/task/{pid}/children') as file:
-    found = [int(child) for child in file.read().split()]
+  try:
+    with open(f'/proc/{pid}/task/{pid}/children') as file:
+      found = [int(child) for child in file.read().split()]
+  except (FileNotFoundError, ProcessLookupError):  # it has ended since its parent named it
+    return []
   return found + [deeper for child in found for deeper in descendants(child)]
 
 
