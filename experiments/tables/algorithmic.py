@@ -4,15 +4,18 @@ python experiments/tables/algorithmic.py --preset=cpu --workdir=runs/tables/algo
 
 A recurrent policy plays: it reads a symbol, moves, writes, and is paid for right symbols. The
 environments are made again (`tasks/algorithmic.py`), with gym's thresholds. Episodes are drawn from
-the policy, and they move the curriculum; as many are drawn from the policy with a random move here
-and there, and are learned from just the same: residuals hold on any path. A task that is not solved
-when its steps are over is shown with how far it came. Killed and started again the script goes on
-with the next task and seed.
+the policy, and they move the curriculum. As many explore, and are learned from just the same:
+residuals hold on any path. They wander (a random move a tenth of the time) or they sweep (they turn
+at the ends of the tape and nowhere else). Without sweeping, Reverse is learned by heart: its policy
+writes from memory instead of going back, up to inputs of 9 in 2,400 steps. A task that is not
+solved when its steps are over is shown with how far it came. Killed and started again the script
+goes on with the next task and seed.
 """
 
 import functools
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +30,8 @@ from maxent_lm.lm.recurrent import Recurrent, RecurrentConfig
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.sampling.interact import Interact, Played, make_interact
-from maxent_lm.sampling.policies import Behaviour, Sampling, Wandering
+from maxent_lm.sampling.manners import Manner, plain, sweeping
+from maxent_lm.sampling.policies import Sampling, Wandering
 from maxent_lm.shaping import chain
 from maxent_lm.tasks.algorithmic import TASKS, Curriculum, Episodes, Rules, advance
 from maxent_lm.train.metrics import Progress
@@ -41,25 +45,25 @@ class Recipe(NamedTuple):
   Attributes:
     steps: the most that it is given in the cpu preset.
     kappa: alpha = kappa, there is no reference; what is found early wants less entropy.
-    share: of the actions that are a random move, in the wandering half of the episodes.
+    manners: how the exploring half of the episodes is played, of `MANNERS`, as often each.
     length: actions of the longest sub-path.
     learning_rate: of policy and value.
   """
 
   steps: int
   kappa: float
-  share: float
+  manners: tuple[str, ...]
   length: int
   learning_rate: float
 
 
-EASY = Recipe(1000, 0.02, 0.1, 100, 4e-3)
+EASY = Recipe(1000, 0.02, ('wandering',), 100, 4e-3)
 HARD = EASY._replace(kappa=0.05)
 RECIPES = {
   'Copy': EASY,
   'DuplicatedInput': EASY,
-  'Reverse': HARD._replace(steps=3000),
-  'RepeatCopy': HARD,
+  'Reverse': HARD._replace(manners=('wandering', 'sweeping')),
+  'RepeatCopy': HARD._replace(manners=('wandering', 'sweeping')),
   'ReversedAddition': HARD,
 }
 STEPS = {  # the most that a task is given
@@ -69,13 +73,14 @@ STEPS = {  # the most that a task is given
 }
 SEEDS = {'smoke': 1, 'cpu': 5, 'full': 5}
 GATED = ('Copy', 'DuplicatedInput', 'Reverse')
-ROWS = 64  # episodes a step of the policy, and as many that wander
+SHARE = 0.1  # of the actions of those who wander
+ROWS = 64  # episodes a step of the policy, and as many that explore
 WIDTH = 64  # units of policy and value
 RECENT = 100  # episodes of the policy whose mean return has to reach the threshold
 MULTIPLE = 24  # columns of a batch are a multiple
 THEIRS = (
   'theirs: kappa .025, discount .9, 400 episodes a step, replay; ours: discount 1, 128 episodes, '
-  'half of them wander, kappa'
+  'half of them {}, kappa {:g}'
 )
 COLUMNS = (
   *('task', 'threshold', 'published', 'solved', 'steps', 'episodes', 'length', 'return'),
@@ -84,10 +89,10 @@ COLUMNS = (
 
 
 class Player(NamedTuple):
-  """What plays, as the policy and wandering, and what learns."""
+  """What plays, first as the policy and then exploring, and what learns."""
 
   rules: Rules
-  play: tuple[Interact, Interact]
+  play: tuple[Interact, ...]
   update: Update
 
 
@@ -131,7 +136,7 @@ def merged(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
   def median(key: str) -> float:
     return float(np.median([row[key] for row in found]))
 
-  steps = int(median('steps'))
+  steps, recipe = int(median('steps')), RECIPES[name]
   return {
     'threshold': TASKS[name].threshold,
     'published': 'curves only',
@@ -141,7 +146,7 @@ def merged(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     'length': int(median('length')),
     'return': median('return'),
     'seconds': int(median('seconds')),
-    'remark': f'{THEIRS} {RECIPES[name].kappa:g}',
+    'remark': THEIRS.format(' and '.join(recipe.manners), recipe.kappa),
   }
 
 
@@ -170,7 +175,8 @@ def one_step(
   player: Player, at: Progressed, rng: np.random.Generator, key: jax.Array
 ) -> Progressed:
   """Plays with both behaviours, learns from all episodes, and may lengthen the inputs."""
-  worlds = [Episodes(player.rules, at.curriculum.length, ROWS, rng) for _ in player.play]
+  rows = [ROWS, *(ROWS // (len(player.play) - 1) for _ in player.play[1:])]
+  worlds = [Episodes(player.rules, at.curriculum.length, count, rng) for count in rows]
   keys = jax.random.split(key, len(worlds))
   played = [
     play(at.state.params, world, key)
@@ -221,14 +227,27 @@ def make_player(rules: Rules, recipe: Recipe, seed: int) -> tuple[Player, TrainS
     critic=critic.init(start, seed),
     critic_optimizer=optimizer,
   )
-  behaviours = Sampling(), Wandering(recipe.share, rules.silent)
-  own, wandering = (playing(lm, rules, each) for each in behaviours)
-  return Player(rules, (own, wandering), make_update(parts)), state
+  manners = plain(Sampling()), *(MANNERS[name](rules) for name in recipe.manners)
+  play = tuple(playing(lm, rules, each) for each in manners)
+  return Player(rules, play, make_update(parts)), state
 
 
-def playing(lm: Recurrent, rules: Rules, behaviour: Behaviour) -> Interact:
-  """Episodes of a behaviour."""
-  return make_interact(lm, sampling=behaviour, start=rules.start, multiple=MULTIPLE)
+def playing(lm: Recurrent, rules: Rules, manner: Manner) -> Interact:
+  """Episodes in a manner."""
+  return make_interact(lm, manner=manner, start=rules.start, multiple=MULTIPLE)
+
+
+def wander(rules: Rules) -> Manner:
+  """The policy, with a random silent move here and there."""
+  return plain(Wandering(SHARE, rules.silent))
+
+
+def sweep(rules: Rules) -> Manner:
+  """The policy between the ends of the tape, first to the right."""
+  return sweeping(moves=rules.directions, silent=rules.silent, blank=rules.base, first=1)
+
+
+MANNERS: dict[str, Callable[[Rules], Manner]] = {'wandering': wander, 'sweeping': sweep}
 
 
 if __name__ == '__main__':

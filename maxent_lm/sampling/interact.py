@@ -17,7 +17,8 @@ import numpy as np
 
 from maxent_lm.lm.network import Network
 from maxent_lm.lm.scores import next_token_logits
-from maxent_lm.sampling.policies import Behaviour, draw
+from maxent_lm.sampling.manners import Manner
+from maxent_lm.sampling.policies import draw
 from maxent_lm.types import Array, Batch, Params
 
 
@@ -68,7 +69,7 @@ class Played(NamedTuple):
 Interact = Callable[[Params, World, Array], Played]
 
 
-def make_interact(lm: Network, *, sampling: Behaviour, start: int, multiple: int) -> Interact:
+def make_interact(lm: Network, *, manner: Manner, start: int, multiple: int) -> Interact:
   """Builds `interact(params, world, key) -> Played`, T rounded up to `multiple`.
 
   Each row draws from its own stream fold_in(fold_in(key, row), step). Play stops when every episode
@@ -81,7 +82,7 @@ def make_interact(lm: Network, *, sampling: Behaviour, start: int, multiple: int
   ) -> tuple[Any, Array, Array]:
     _, memory = lm.decode(params, before, memory)
     hidden, memory = lm.decode(params, seen, memory)
-    behaviour = sampling.log_probs(next_token_logits(hidden, lm.head(params)))
+    behaviour = manner(next_token_logits(hidden, lm.head(params)), before, seen)
     rows = jnp.arange(len(seen))
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, row), step))(rows)
     token = draw(behaviour, jax.vmap(jax.random.uniform)(keys))

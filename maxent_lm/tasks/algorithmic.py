@@ -73,6 +73,12 @@ class Rules(NamedTuple):
     """The actions that only move."""
     return tuple(self.action(move, write=False, symbol=0) for move in range(self.moves))
 
+  @property
+  def directions(self) -> tuple[int, ...]:
+    """The move of every token, -1 of those that are no action."""
+    none = (-1,) * (self.base + 1)
+    return (*none, *(move for move in range(self.moves) for _ in range(1 + self.base)), -1)
+
   def action(self, move: int, write: bool, symbol: int) -> int:
     """The token of an action; if it writes nothing, any `symbol` gives the same one."""
     return self.base + 1 + move * (1 + self.base) + (1 + symbol) * write

@@ -8,6 +8,7 @@ from lm.tiny_lm import roughened, tiny
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.sampling.interact import make_interact
+from maxent_lm.sampling.manners import plain
 from maxent_lm.sampling.policies import Sampling
 
 START = 36
@@ -42,7 +43,7 @@ def params():
 
 def play(rows, *, multiple=1, temperature=1.0, world=None):
   interact = make_interact(
-    LM_, sampling=Sampling(temperature=temperature), start=START, multiple=multiple
+    LM_, manner=plain(Sampling(temperature=temperature)), start=START, multiple=multiple
   )
   return interact(params(), world or Echo(rows), jax.random.key(0))
 
