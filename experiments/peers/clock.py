@@ -7,7 +7,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -58,7 +58,7 @@ class Clock:
     self._began, self._rollout, self._tokens = now(), Timed(0, 0), 0
 
   @contextlib.contextmanager
-  def rollout(self) -> Iterator[None]:
+  def rollout(self) -> Generator[None]:
     """What runs inside is this step's rollout."""
     began = now()
     yield

@@ -1,8 +1,8 @@
 """A step of training here and in other libraries: the same work, the same machine, by turns.
 
-  pip install -e '.[peers]'
+  pip install -e '.[peers]'        # and '.[tunix]' in an environment of its own
   python experiments/tables/peers.py --preset=cpu --workdir=runs/tables/peers --check
-    [--python=trl=FOLDER/bin/python,tunix=FOLDER/bin/python]
+    [--python=tunix=FOLDER/bin/python]
 
 Every measurement is a process of its own with nothing compiled before: experiments/benchmark.py or
 one of experiments/peers/. In every round each case is measured here and in each peer that its
