@@ -318,7 +318,9 @@ def main(argv: Sequence[str]) -> None:
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
   update, state = make_training(lm, make_scorer(lm, work, _SCORER.value, microbatch))
   start_s = since_start()
-  rate = matmul_rate()
+  measured = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
+  peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+  rate = matmul_rate()  # after the peak, which it would raise
   row = {
     'preset': _PRESET.value,
     'lengths': lengths,
@@ -329,10 +331,10 @@ def main(argv: Sequence[str]) -> None:
     'slots': _SLOTS.value,
     'microbatch': microbatch,
     'scorer': _SCORER.value,
-    **summary(measure(lm, work, generate, update, state, _ROUNDS.value + 1), rate),
+    **summary(measured, rate),
     'start_s': round(start_s, 1),
     'matmul_gflops': round(rate / 1e9),
-    'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    'peak_mb': peak_mb,
   }
   print(json.dumps(row))
 

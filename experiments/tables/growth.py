@@ -108,11 +108,12 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
 
 def measured(curve: Curve, rounds: int, workdir: pathlib.Path) -> Iterator[Row]:
   """A row for every point."""
+  commit = folder.commit()
   for value, options in curve.points.items():
     command = ['experiments/benchmark.py', f'--preset={curve.preset}', f'--rounds={rounds}']
     command += [*curve.fixed, *options]
     path = workdir / 'points' / f'{curve.name}_{value}.json'.replace(' ', '_')
-    settings = {'command': command, 'commit': folder.commit()}
+    settings = {'command': command, 'commit': commit}
     told = tables.stored(path, settings, functools.partial(measure, command))
     yield {
       'varied': curve.name,

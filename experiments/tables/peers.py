@@ -110,12 +110,13 @@ def build(preset: str, workdir: pathlib.Path, pythons: Mapping[str, str]) -> tab
   plan = PRESETS[preset]
   there = {name for name, peer in PEERS.items() if has(python_of(peer, pythons), peer.package)}
   measured: dict[tuple[Case, str], Rows] = {}
+  commit = folder.commit()  # once: what is edited meanwhile is another run
   for number in range(plan.rounds):
     for case in plan.cases:
       for name, command in commands(case, plan.steps, pythons):
         if name == OURS or name in there:
           path = workdir / 'runs' / f'{case}, {name}, {number}.json'.replace(' ', '_')
-          settings = {'command': command[1:], 'commit': folder.commit()}
+          settings = {'command': command[1:], 'commit': commit}
           try:
             row = tables.stored(path, settings, functools.partial(measure, command))
           except Failed as error:  # said in the table, and tried again by the next call
