@@ -4,14 +4,20 @@
   python experiments/benchmark.py --preset=M --lengths=geometric --slots=32
 
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
---lengths=geometric a response ends with probability 1/16 at every token; otherwise none ends. One
+--lengths=geometric a response ends with probability 1/64 at every token, and after 256; otherwise
+none ends. --prompts, --group_size, --response and --vocab_size change the work of a preset;
+--scorer=naive updates from whole rows and all of their logits at once, to compare with. One
 line of JSON: medians of seconds and of CPU seconds, tokens a second, the first step with its
-compilation, the peak of the process's memory, and the share of the machine's matrix-product rate,
-measured in the same process, that the model's arithmetic is.
+compilation, the seconds before it, the peak of the process's memory, and the share of the
+machine's matrix-product rate, measured in the same process, that the model's arithmetic is.
+
+Other libraries do the same work in experiments/peers/; experiments/tables/peers.py compares.
 """
 
+import dataclasses
 import functools
 import json
+import os
 import resource
 import statistics
 import time
@@ -29,6 +35,7 @@ from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.lm.scores import score_logits
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.sampling.generate import Generate, Rollout, make_generate
 from maxent_lm.sampling.policies import Sampling
@@ -36,18 +43,20 @@ from maxent_lm.shaping import chain
 from maxent_lm.shaping.advantages import group_normalised
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Parts, Update, make_update
-from maxent_lm.types import Array, Batch
+from maxent_lm.types import Array, Batch, Params, Scorer, Scores
 
-PROMPT, RESPONSE, EOS, ENDS = 32, 64, 1, 1 / 16
+PROMPT, EOS, ENDS = 32, 1, 1 / 64
+RESPONSE = {'fixed': 64, 'geometric': 256}  # most tokens of a response
 
 
 class Work(NamedTuple):
-  """A model and how much is asked of it."""
+  """A model and how much is asked of it; responses have at most `response` tokens."""
 
   config: LMConfig
   prompts: int
   group_size: int
   microbatch: int
+  response: int = RESPONSE['fixed']
 
 
 PRESETS = {
@@ -96,9 +105,14 @@ PRESETS = {
 }
 
 _PRESET = flags.DEFINE_enum('preset', 'S', list(PRESETS), 'Model and work.')
-_LENGTHS = flags.DEFINE_enum('lengths', 'fixed', ['fixed', 'geometric'], 'How responses end.')
+_LENGTHS = flags.DEFINE_enum('lengths', 'fixed', list(RESPONSE), 'How responses end.')
 _SLOTS = flags.DEFINE_integer('slots', 0, 'Rows decoded at a time; 0 for all.', lower_bound=0)
 _MICROBATCH = flags.DEFINE_integer('microbatch', None, 'Tokens at a time in the update; 0: all.')
+_SCORER = flags.DEFINE_enum('scorer', 'groups', ['groups', 'naive'], 'How an update scores.')
+_PROMPTS = flags.DEFINE_integer('prompts', None, "Instead of the preset's.", lower_bound=1)
+_GROUP_SIZE = flags.DEFINE_integer('group_size', None, "Instead of the preset's.", lower_bound=1)
+_VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, "Instead of the preset's.", lower_bound=3)
+_RESPONSE = flags.DEFINE_integer('response', None, 'Most tokens of a response.', lower_bound=1)
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
 
 
@@ -117,23 +131,39 @@ def make_rollout(lm: LM, work: Work, lengths: str, slots: int) -> Generate:
     lm,
     sampling=Ending() if lengths == 'geometric' else Sampling(),
     group_size=work.group_size,
-    max_new_tokens=RESPONSE,
+    max_new_tokens=work.response,
     eos_id=EOS if lengths == 'geometric' else -1,
     slots=slots,
   )
 
 
-def make_training(lm: LM, work: Work, microbatch: int) -> tuple[Update, TrainState]:
+def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> Scorer:
+  """The scorer of training, or the one that a textbook has."""
+  if name == 'naive':
+    return functools.partial(naive_scores, lm)
+  return make_group_scorer(
+    lm,
+    chunk=4096,
+    group_size=work.group_size,
+    max_new_tokens=work.response,
+    microbatch=microbatch,
+  )
+
+
+def naive_scores(lm: LM, params: Params, tokens: Array, mask: Array) -> Scores:
+  """Scores [B, T] from the logits [B, R, V] of all response tokens, which exist at once."""
+  del mask
+  hidden = lm.hidden(params, tokens)[:, PROMPT - 1 : -1]
+  logits = jnp.einsum('brd,dv->brv', hidden, lm.head(params))
+  scores = jax.vmap(score_logits)(logits, tokens[:, PROMPT:])
+  return jax.tree.map(lambda values: jnp.pad(values, ((0, 0), (PROMPT, 0))), scores)
+
+
+def make_training(lm: LM, scorer: Scorer) -> tuple[Update, TrainState]:
   """GRPO with AdamW, from random weights."""
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   parts = Parts(
-    scorer=make_group_scorer(
-      lm,
-      chunk=4096,
-      group_size=work.group_size,
-      max_new_tokens=RESPONSE,
-      microbatch=microbatch,
-    ),
+    scorer=scorer,
     loss=functools.partial(LOSSES['grpo'], clip_low=0.2, clip_high=0.2, clip_dual=10.0, kl='none'),
     transform=chain(lambda batch, views: group_normalised(batch, eps=1e-4, ddof=1)),
     reduction=REDUCTIONS['token_mean'],
@@ -152,16 +182,16 @@ def make_training(lm: LM, work: Work, microbatch: int) -> tuple[Update, TrainSta
   return make_update(parts), state
 
 
-def make_batch(prompts: np.ndarray, rollout: Rollout, group_size: int) -> Batch:
+def make_batch(prompts: np.ndarray, rollout: Rollout, work: Work) -> Batch:
   """The rollout with a reward that means nothing: whether the sum of its tokens is even."""
   rows = [row[:end] for row, end in zip(rollout.tokens, rollout.length, strict=True)]
-  sequences = data.Sequences.unweighted(np.repeat(prompts, group_size, axis=0).tolist(), rows)
+  sequences = data.Sequences.unweighted(np.repeat(prompts, work.group_size, axis=0).tolist(), rows)
   sequences = sequences._replace(
     logp=[logp[: len(row)] for logp, row in zip(rollout.logp, rows, strict=True)],
     reward=np.array([row.sum() % 2 for row in rows], np.float32),
-    group=np.repeat(np.arange(len(prompts)), group_size),
+    group=np.repeat(np.arange(len(prompts)), work.group_size),
   )
-  return data.make_batch(sequences, columns=PROMPT + RESPONSE + 1)
+  return data.make_batch(sequences, columns=PROMPT + work.response + 1)
 
 
 def matmul_rate(size: int = 2048) -> float:
@@ -230,7 +260,7 @@ def measure(
     key = jax.random.key(number)
     rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
     host = jax.device_get(rollout)
-    batch = make_batch(prompts, host, work.group_size)
+    batch = make_batch(prompts, host, work)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
     needed = flops(lm, work, host.length)
     measured.append(Measured(asking, learning, int(host.length.sum()), needed))
@@ -249,6 +279,7 @@ def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
     row |= {
       f'{name}_s': round(wall, 3),
       f'{name}_cpu_s': round(statistics.median(each.cpu for each in times), 3),
+      f'{name}_gflop': round(needed / 1e9, 3),
       f'{name}_share': round(needed / wall / rate, 3),
     }
   steps = [each.rollout.wall + each.update.wall for each in rest]
@@ -260,23 +291,50 @@ def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
   }
 
 
+def since_start() -> float:
+  """Seconds since this process was started (Linux)."""
+  with open('/proc/self/stat', encoding='ascii') as file:
+    ticks = int(file.read().rpartition(')')[2].split()[19])  # after boot
+  return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
+
+
+def asked_for() -> Work:
+  """The preset's work with what flags change of it."""
+  work = PRESETS[_PRESET.value]
+  return work._replace(
+    config=dataclasses.replace(work.config, vocab_size=_VOCAB_SIZE.value or work.config.vocab_size),
+    prompts=_PROMPTS.value or work.prompts,
+    group_size=_GROUP_SIZE.value or work.group_size,
+    response=_RESPONSE.value or RESPONSE[_LENGTHS.value],
+  )
+
+
 def main(argv: Sequence[str]) -> None:
   """Measures and prints."""
   del argv
-  work, lengths = PRESETS[_PRESET.value], _LENGTHS.value
+  work, lengths = asked_for(), _LENGTHS.value
   lm = LM(work.config)
   generate = make_rollout(lm, work, lengths, _SLOTS.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
-  update, state = make_training(lm, work, microbatch)
-  rate = matmul_rate()
+  update, state = make_training(lm, make_scorer(lm, work, _SCORER.value, microbatch))
+  start_s = since_start()
+  measured = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
+  peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+  rate = matmul_rate()  # after the peak, which it would raise
   row = {
     'preset': _PRESET.value,
     'lengths': lengths,
+    'prompts': work.prompts,
+    'group_size': work.group_size,
+    'response': work.response,
+    'vocab_size': work.config.vocab_size,
     'slots': _SLOTS.value,
     'microbatch': microbatch,
-    **summary(measure(lm, work, generate, update, state, _ROUNDS.value + 1), rate),
+    'scorer': _SCORER.value,
+    **summary(measured, rate),
+    'start_s': round(start_s, 1),
     'matmul_gflops': round(rate / 1e9),
-    'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    'peak_mb': peak_mb,
   }
   print(json.dumps(row))
 

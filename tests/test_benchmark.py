@@ -4,8 +4,15 @@ import json
 import subprocess
 import sys
 
+import chex
+import jax
+import numpy as np
 import pytest
 from test_lint import ROOT
+
+from experiments import benchmark
+from maxent_lm import data
+from maxent_lm.lm.decoder import LM
 
 
 def measured(*arguments):
@@ -28,4 +35,22 @@ def test_fixed_lengths_are_all_sampled():
 def test_slots_and_microbatches_do_the_same_work():
   plain = measured('--lengths=geometric')
   fast = measured('--lengths=geometric', '--slots=3', '--microbatch=100')
-  assert plain['tokens'] == fast['tokens'] < 2 * 4 * 64
+  assert plain['tokens'] == fast['tokens'] < 2 * 4 * 256
+
+
+def test_the_naive_scorer_has_the_same_scores():
+  lm = LM(benchmark.PRESETS['smoke'].config)
+  work = benchmark.PRESETS['smoke']._replace(response=6)
+  rng = np.random.default_rng(0)
+  prompts = rng.integers(2, 32, (work.prompts, benchmark.PROMPT), np.int32)
+  rows = [list(rng.integers(2, 32, length)) for length in (6, 3, 1, 5, 6, 2, 4, 6)]
+  repeated = np.repeat(prompts, work.group_size, axis=0).tolist()
+  batch = data.make_batch(
+    data.Sequences.unweighted(repeated, rows), columns=benchmark.PROMPT + work.response + 1
+  )
+  scored = [
+    benchmark.make_scorer(lm, work, name, 0)(lm.init(0), batch.tokens, batch.mask)
+    for name in ('groups', 'naive')
+  ]
+  ours, naive = (jax.tree.map(lambda values: values * batch.mask, each) for each in scored)
+  chex.assert_trees_all_close(ours, naive, atol=1e-5)

@@ -23,6 +23,7 @@ STYLES: tuple[Style, ...] = (
   ('#000000', 'X', '-.'),
   ('#999999', '*', ':'),
 )
+HATCHES = ('', '//', '..', 'xx')
 FILLS = (1.0, 0.0, 0.35)  # how opaque markers are filled, each time the styles have run out
 
 
@@ -137,6 +138,31 @@ def slope(axes: 'Axes', x: np.ndarray, y: np.ndarray, fitted: float) -> None:
   axes.set(xlabel='R / kappa, within problems', ylabel='log pi - log prior, within problems, nats')
   axes.grid(alpha=0.3)
   axes.legend()
+
+
+def bars(axes: 'Axes', bars: Mapping[str, Mapping[str, float]], label: str) -> None:
+  """Bars side by side and a line at 1; `bars` is {series: {group: height}}, some may be missing."""
+  groups = list(dict.fromkeys(group for heights in bars.values() for group in heights))
+  width = 0.8 / max(1, len(bars))
+  for number, (name, heights) in enumerate(bars.items()):
+    places = [groups.index(group) + (number + 0.5) * width - 0.4 for group in heights]
+    colour, hatch = STYLES[number % len(STYLES)][0], HATCHES[number % len(HATCHES)]
+    drawn = axes.bar(
+      places,
+      list(heights.values()),
+      width,
+      color=colour,
+      hatch=hatch,
+      edgecolor='white',
+      label=name,
+    )
+    axes.bar_label(drawn, fmt='%.3g', fontsize=7)
+  axes.axhline(1, color=STYLES[6][0], linewidth=1)
+  axes.set_xticks(range(len(groups)), groups)
+  axes.set(ylabel=label)
+  axes.grid(alpha=0.3, axis='y')
+  if bars:
+    axes.legend(fontsize=8)
 
 
 def panels(path: pathlib.Path, *draw: Callable[['Axes'], None]) -> None:

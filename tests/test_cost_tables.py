@@ -1,0 +1,103 @@
+"""Tables of cost: what is compared with what, what is told of a peer that is not there."""
+
+import importlib
+import pathlib
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent.parent / 'experiments' / 'tables'
+
+
+def script(monkeypatch, name):
+  monkeypatch.syspath_prepend(str(FOLDER))
+  module = importlib.import_module(name)
+  sys.modules.pop(name)
+  return module
+
+
+def told(step, tokens=100, peak=500.0):
+  """What a benchmark prints."""
+  parts = {'rollout_s': step / 4, 'update_s': 3 * step / 4, 'first_step_s': 9.0, 'start_s': 1.0}
+  work = {'prompts': 2, 'group_size': 4, 'update_gflop': 10.0, 'version': '1.0'}
+  return {'step_s': step, 'tokens': tokens, 'peak_mb': peak, **parts, **work}
+
+
+@pytest.fixture
+def peers(monkeypatch):
+  module = script(monkeypatch, 'peers')
+  monkeypatch.setattr(module, 'has', lambda python, package: package != 'trl')
+  return module
+
+
+def test_ratios_are_of_seconds_a_token_in_the_same_round(peers, monkeypatch, tmp_path):
+  case = peers.Case('S', 'fixed')
+  monkeypatch.setitem(peers.PRESETS, 'cpu', peers.Plan((case,), rounds=3, steps=1))
+  steps = iter([1.0, 2.0, 9.0, 8.0, 3.0, 3.0, 9.0, 8.0, 2.0, 4.0, 9.0, 8.0])
+
+  def measure(command):
+    ours = 'experiments/benchmark.py' in command
+    return told(next(steps), tokens=100 if ours else 50, peak=500 if ours else 400)
+
+  monkeypatch.setattr(peers, 'measure', measure)
+  table = peers.build('cpu', tmp_path, {})
+  rows = {row['library']: row for row in table.rows}
+  assert rows['maxent_lm']['step s'] == 2.0
+  torch = rows['transformers + torch']
+  assert torch['step s'] == 3.0 and torch['ratio'] == 4.0  # 4, 2 and 4 times the seconds a token
+  assert torch['memory ratio'] == pytest.approx(0.8) and torch['at least'] == 1.75
+  assert rows['TRL']['remark'] == 'not installed: trl' and 'ratio' not in rows['TRL']
+  holds = {gate.what: gate.holds for gate in table.gates}
+  assert not holds['all libraries were measured in every case: all but TRL']
+  assert holds['S, fixed: transformers + torch takes 4.00 times as long; at least 1.75']
+  assert not holds['S, fixed: transformers + torch needs 0.80 times the memory; more than 1']
+  assert (tmp_path / 'peers.png').exists()
+  monkeypatch.setattr(peers, 'measure', lambda _: pytest.fail('what is finished is kept'))
+  assert peers.build('cpu', tmp_path, {}).rows == table.rows
+
+
+def test_what_fails_is_said_and_tried_again(peers, monkeypatch, tmp_path):
+  def measure(command):
+    if 'experiments.peers.tunix_grpo' in command:
+      raise peers.Failed('ended with 1: no memory')
+    return told(1.0)
+
+  monkeypatch.setattr(peers, 'measure', measure)
+  rows = peers.build('smoke', tmp_path, {}).rows
+  remarks = {row.get('remark') for row in rows if row['library'].startswith('tunix')}
+  assert remarks == {'ended with 1: no memory'}
+  monkeypatch.setattr(peers, 'measure', lambda _: told(1.0))
+  again = peers.build('smoke', tmp_path, {}).rows
+  assert all('remark' not in row for row in again if row['library'] != 'TRL')
+
+
+def test_a_benchmark_without_a_result_says_why(peers):
+  with pytest.raises(peers.Failed, match='ended with 3: too bad'):
+    peers.measure([sys.executable, '-c', 'import sys; print("too bad", file=sys.stderr); exit(3)'])
+
+
+def test_interpreters_and_best_options(peers):
+  case = peers.Case('S', 'geometric')
+  commands = dict(peers.commands(case, 2, {'tunix': 'elsewhere/python'}))
+  assert commands['maxent_lm'][-1] == '--slots=64' and '--rounds=2' in commands['TRL']
+  assert commands['tunix, 2 prompts at a time'][0] == 'elsewhere/python'
+  assert commands['TRL'][0] == sys.executable and 'tunix' not in commands
+
+
+@pytest.mark.parametrize('worse', [1.0, 1.2])
+def test_growth(monkeypatch, tmp_path, worse):
+  growth = script(monkeypatch, 'growth')
+
+  def measure(command):
+    last = command[-1]
+    row = told(4.0, peak=1000.0 if '--scorer=naive' in command else 200.0)
+    return row | ({'update_s': 3.0 * worse} if last == '--prompts=64' else {})
+
+  monkeypatch.setattr(growth, 'measure', measure)
+  table = growth.build('cpu', tmp_path)
+  batch = [row for row in table.rows if row['varied'] == 'batch']
+  assert [row['value'] for row in batch] == [8, 16, 32, 64, 128, 256, 512]
+  assert batch[0]['update us a token'] == 30_000
+  holds = [gate.holds for gate in table.gates]
+  assert holds == [worse == 1.0, True, True, True]  # flat, linear, memory, time
+  assert (tmp_path / 'growth.png').exists()
