@@ -5,11 +5,16 @@
     --config.init=runs/warm/model
   python experiments/evaluate.py --config=configs/list_functions.py:soft_q --workdir=runs/soft_q
 
-Three examples a problem; some 10,600 functions to train on and 2,700 others to be tested on, each
-with 2 to 8 programs. Rewards come from running the programs. On test problems, one seed, after the
-warm start (5,000 steps, 16 minutes of one core): pass@1 .087, pass@4 .27, coverage@4 .125. What
-training adds is open: in 70 steps of 512 samples of soft_q and 80 of grpo the success on training
-problems stayed at .07.
+Three examples a problem; some 4,500 functions to train on and 1,100 others to be tested on, each
+with 2 to 8 programs. Rewards come from running the programs. On 512 problems about test functions
+(`--config.list_functions.seed=1`), 16 samples each, one seed, two CPU cores:
+
+  after                             pass@1               pass@16   coverage@16
+  pretrain (3,000 steps, 20 min)    .160 [.146, .173]    .793      .402
+  soft_q (250 steps, 12 min)        .248 [.229, .268]    .815      .373
+
+A warm start learns late from which place of the list a number comes, and not always: another one,
+with other padding, stood at a success of .10 after its 3,000 steps.
 """
 
 import ml_collections
@@ -30,8 +35,8 @@ def get_config(arg: str = 'soft_q') -> ml_collections.ConfigDict:
   config.task = 'list_functions'
   config.tokenizer.alphabet = ALPHABET
   config.model.update(num_layers=3, d_model=96, num_heads=4, num_kv_heads=4, head_dim=24, d_ff=192)
-  config.batch.update(prompts=32, group_size=8, max_new_tokens=28, prompt_multiple=28)
-  config.steps = 150
+  config.batch.update(prompts=32, group_size=8, max_new_tokens=32, prompt_multiple=28)
+  config.steps = 250
   config.optimizer.update(learning_rate=4e-4, decay='linear')
   variants[arg](config)
   return config
@@ -43,7 +48,7 @@ def _pretrain(config: ml_collections.ConfigDict) -> None:
   config.reduction = 'token_mean'
   config.reference = 'none'
   config.temperature.beta = 0.0
-  config.steps = 5000
+  config.steps = 3000
   config.batch.prompts = 64
   config.optimizer.update(learning_rate=3e-3, decay='cosine', warmup_steps=50, weight_decay=0.1)
   config.checkpoint.every = 500

@@ -1,12 +1,12 @@
 """List functions: write a Python expression that computes what the examples show.
 
-Worked example, where four digits stand before '>' and the digits of the function's value after it:
+Worked example, where four digits stand before '>' and the numbers of the function's value after it:
 
-  prompt    '4615>528,3165>678,2514>728:'
-  response  '[9-x[-4],x[2]+1,9-min(x)]'          reward 1, one of 4 modes, its own cluster
-  response  '[ 9-x[-4],x[2]+1,9-min(x) ]  # so'  the same program: reward 1 and the same cluster
-  response  '[9-x[0],1+x[2],9-min(x)]'           reward 1, but not of the language: cluster None
-  response  '[9-x[0],x[2]+1,x[3]]'               reward 0, its own cluster
+  prompt    '1495>10 5 -5,1346>10 6 -6,6372>20 2 -2:'
+  response  '[min(x)*10,x[-1],-x[3]]'          reward 1, one of 4 modes, its own cluster
+  response  '[ min(x)*10,x[-1],-x[3] ]  # so'  the same program: reward 1 and the same cluster
+  response  '[10*min(x),x[3],-x[3]]'           reward 1, but not of the language: cluster None
+  response  '[x[0]*10,x[3],-x[3]]'             reward 0, its own cluster
   response  '[x[0', 'return x'                   no expression: reward 0, cluster None
 
 A response is one line with one expression in x. It becomes the body of a function that is run, in
@@ -165,7 +165,7 @@ class ListFunctions(Batched, Sandboxed):
       seed=self._seed,
       index=index,
     )
-    lines = (f'{_digits(EXAMPLES[i])}>{_digits(_value(function, i))}' for i in shown)
+    lines = (_line(EXAMPLES[i], _value(function, i)) for i in shown)
     programs = function.programs
     title = f'{name(function)}/{".".join(map(str, shown))}'
     asked = Asked(programs, tests(function, shown))
@@ -246,5 +246,5 @@ def _value(function: Function, example: int) -> tuple[int, ...]:
   return tuple(part.shown[example] for part in function.parts)
 
 
-def _digits(numbers: Sequence[int]) -> str:
-  return ''.join(map(str, numbers))
+def _line(numbers: Sequence[int], value: Sequence[int]) -> str:
+  return f'{"".join(map(str, numbers))}>{" ".join(map(str, value))}'

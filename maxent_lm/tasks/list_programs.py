@@ -1,17 +1,19 @@
 """A small language of functions on lists of four integers, written in Python: all of its programs.
 
-Worked example: four programs compute the last number plus one, the first from nine, the largest
+Worked example: four programs compute ten times the last number, minus the first, and the largest
 
-  [x[3]+1,9-x[0],max(x)]   [x[-1]+1,9-x[0],max(x)]
-  [x[3]+1,9-x[-4],max(x)]   [x[-1]+1,9-x[-4],max(x)]
+  [x[3]*10,-x[0],max(x)]   [x[-1]*10,-x[0],max(x)]
+  [x[3]*10,-x[-4],max(x)]   [x[-1]*10,-x[-4],max(x)]
 
 A program is a list of parts, and parts P are made by
 
-  P = N | N+1 | N+2 | 9-N        N = x[I] | max(x) | min(x)        I = 0 | 1 | 2 | 3 | -1 | ... | -4
+  P = N | -N | N*10        N = x[I] | max(x) | min(x)        I = 0 | 1 | 2 | 3 | -1 | ... | -4
 
 A function is what programs do: it is a sequence of part functions, and has the programs that spell
 each of them in one of its ways. Parts are the same function iff their values are the same on all of
-EXAMPLES and PROBES.
+EXAMPLES and PROBES. The forms of a digit look different (5, -5, 50), so that a small network can
+find a number of the output in the input; what it has to reason about is which of the parts that
+agree with one example agree with all.
 """
 
 import functools
@@ -23,13 +25,13 @@ import numpy as np
 
 LENGTH = 4  # of every list
 NUMBERS = (*(f'x[{i}]' for i in range(LENGTH)), *(f'x[{-1 - i}]' for i in range(LENGTH)))
-FORMS = ('{}', '{}+1', '{}+2', '9-{}')
+FORMS = ('{}', '-{}', '{}*10')
 ALPHABET = 'adefilmnorstux0123456789+-*/%<>[](): =,'
 
 
 def _examples() -> tuple[tuple[int, ...], ...]:
   """Lists of different digits, so that it is seen which one has gone where."""
-  every = list(itertools.permutations(range(1, 7), LENGTH))
+  every = list(itertools.permutations(range(1, 10), LENGTH))
   return tuple(every[i] for i in np.random.default_rng(0).permutation(len(every)))
 
 
@@ -95,7 +97,7 @@ def parts() -> tuple[Part, ...]:
 
 @functools.cache
 def functions(count: int) -> tuple[Function, ...]:
-  """All functions of `count` parts: 24, 576 or 13,824 of 1, 2 or 3."""
+  """All functions of `count` parts: 18, 324 or 5,832 of 1, 2 or 3."""
   return tuple(Function(each) for each in itertools.product(parts(), repeat=count))
 
 

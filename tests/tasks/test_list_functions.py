@@ -62,13 +62,23 @@ def programs_of(count):
 def test_the_language_by_another_route():
   """Every part, written out."""
   numbers = [f'x[{i}]' for i in (0, 1, 2, 3, -1, -2, -3, -4)] + ['max(x)', 'min(x)']
-  texts = numbers + [f'{n}+1' for n in numbers] + [f'{n}+2' for n in numbers]
-  texts += [f'9-{n}' for n in numbers]
+  texts = numbers + [f'-{n}' for n in numbers] + [f'{n}*10' for n in numbers]
   assert sorted(programs_of(1)) == sorted(f'[{text}]' for text in texts)
   pairs = [f'[{one},{other}]' for one, other in itertools.product(texts, repeat=2)]
   assert sorted(programs_of(2)) == sorted(pairs) and all(map(in_language, pairs))
   assert all(set(text) <= set(ALPHABET) and canonical(text) == text for text in pairs)
-  for text in ('x[0]', '[]', '[x[0],]', '[x[4]]', '[x[0]+3]', '[x[0],x]', '[[x[0]]]', '', '['):
+  for text in (
+    'x[0]',
+    '[]',
+    '[x[0],]',
+    '[x[4]]',
+    '[x[0]*2]',
+    '[--x[0]]',
+    '[x[0],x]',
+    '[[x[0]]]',
+    '',
+    '[',
+  ):
     assert not in_language(text)
 
 
@@ -80,19 +90,20 @@ def test_functions_are_what_programs_do():
       assert values(text, EXAMPLES) == part.shown and values(text, PROBES) == part.hidden
   spelled = {text: part for part in found for text in part.spellings}
   assert spelled['x[3]'] == spelled['x[-1]'] != spelled['max(x)']
-  assert spelled['x[0]+1'].spellings == ('x[0]+1', 'x[-4]+1')
+  assert spelled['x[0]*10'].spellings == ('x[0]*10', 'x[-4]*10')
   for function in functions(2)[::50]:
     assert function.modes == len(set(function.programs)) == len(function.programs)
     for text in function.programs:
       outputs = [eval(f'lambda x: {text}')(list(x)) for x in PROBES]
       assert outputs == [list(row) for row in zip(*(p.hidden for p in function.parts), strict=True)]
-  assert [len(functions(count)) for count in (1, 2, 3)] == [24, 576, 13_824]
+  assert [len(functions(count)) for count in (1, 2, 3)] == [18, 324, 5_832]
 
 
 def test_numbers_by_hand():
-  assert values('9-x[-4]', ((1, 2, 3, 4), (6, 5, 4, 3))) == (8, 3)
-  assert values('max(x)+2', ((1, 7, 3, 4),)) == (9,)
-  assert all(0 <= value <= 9 for part in parts() for value in part.shown)  # one digit each
+  assert values('-x[-4]', ((1, 2, 3, 4), (6, 5, 4, 3))) == (-1, -6)
+  assert values('max(x)*10', ((1, 7, 3, 4),)) == (70,)
+  for part in parts():  # what the form is can be told from every value
+    assert len({(value < 0, abs(value) >= 10) for value in part.shown}) == 1
 
 
 # --- problems --------------------------------------------------------------------------------
@@ -123,7 +134,7 @@ def test_demonstrations_are_right_and_reach_every_mode():
     drawn = {task.demonstration(problem, rng) for _ in range(40 * task.modes(problem))}
     assert drawn == set(problem.data.programs) and problem.answer in drawn and hash(problem)
     assert set(problem.prompt + ''.join(drawn)) <= set(ALPHABET)
-    assert max(map(len, drawn)) <= 27 and len(problem.prompt) == 27
+    assert max(map(len, drawn)) <= 31 and len(problem.prompt) <= 42
 
 
 def test_the_shown_lists_leave_one_function():
@@ -134,7 +145,7 @@ def test_the_shown_lists_leave_one_function():
     agree = []
     for function in functions(2):
       outputs = [values(part.spellings[0], given) for part in function.parts]
-      shown = [''.join(map(str, row)) for row in zip(*outputs, strict=True)]
+      shown = [' '.join(map(str, row)) for row in zip(*outputs, strict=True)]
       agree += [function] if shown == asked else []
     assert [function.programs for function in agree] == [problem.data.programs]
 
@@ -142,7 +153,7 @@ def test_the_shown_lists_leave_one_function():
 def test_splits_share_no_function_whatever_else_differs():
   train = {problem.id.split('/')[0] for problem in problems(size=1000)}
   test = {problem.id.split('/')[0] for problem in problems(split='test', seed=3, shown=6)}
-  assert train.isdisjoint(test) and len(train) > 12 and test
+  assert train.isdisjoint(test) and len(train) > 9 and test
   names = [name(function) for function in functions(1)]
   assert len(set(names)) == len(names) and train | test <= set(names)
 
@@ -188,22 +199,22 @@ def test_wrong_responses(kind):
 
 def test_a_table_of_the_shown_lists_is_wrong():
   task, problem = asking('[x[1]]')
-  entries = ','.join(problem.prompt[:-1].replace('>', ':').split(','))
+  entries = problem.prompt[:-1].replace('>', ':')
   table = f'[{{{entries}}}[int("".join(map(str,x)))]]'
   assert canonical(table) == table  # it is tried, and fails on what is hidden
   assert task.reward(problem, table, True) == 0
 
 
 def test_numbers_have_their_type():
-  task, problem = asking('[max(x)+1]')
+  task, problem = asking('[max(x)*10]')
   right = [
-    '[max(x)+1]',
-    '[int(max(x)+1)]',
-    '[sorted(x)[-1]+1]',
-    'list(map(max,[x]))[:0]+[max(x)+1]',
+    '[max(x)*10]',
+    '[int(max(x)*10)]',
+    '[sorted(x)[-1]*10]',
+    'list(map(max,[x]))[:0]+[max(x)*10]',
   ]
   assert rewards(task, problem, right) == [1] * 4
-  assert rewards(task, problem, ['[max(x)+1.0]', '[str(max(x)+1)]', '[[max(x)+1]]']) == [0] * 3
+  assert rewards(task, problem, ['[max(x)*10.0]', '[str(max(x)*10)]', '[[max(x)*10]]']) == [0] * 3
 
 
 def test_true_is_not_one():
@@ -215,7 +226,7 @@ def test_true_is_not_one():
 def test_blanks_and_comments_do_not_matter(task):
   for problem in one_of_each(task)[:6]:
     text = problem.answer
-    spaced = text.replace('(', ' ( ').replace('[', ' [').replace('+', ' + ')
+    spaced = text.replace('(', ' ( ').replace('[', ' [').replace('*', ' * ')
     responses = [spaced, f'  {text} ', f'{text}  # so', f'{text}#)']
     assert rewards(task, problem, responses) == [1] * 4
     assert {task.cluster(problem, response) for response in responses} == {text}
@@ -239,14 +250,14 @@ def test_wrong_programs_of_the_language_have_a_cluster(task):
 
 def test_the_worked_example():
   task = ListFunctions(split='train')
-  problem = task[47]
-  assert problem.prompt == '4615>528,3165>678,2514>728:'
-  assert task.modes(problem) == 4 and problem.answer == '[9-x[0],x[2]+1,9-min(x)]'
+  problem = task[2]
+  assert problem.prompt == '1495>10 5 -5,1346>10 6 -6,6372>20 2 -2:'
+  assert task.modes(problem) == 4 and problem.answer == '[min(x)*10,x[3],-x[3]]'
   for response, reward, cluster in [
-    ('[9-x[-4],x[2]+1,9-min(x)]', 1, '[9-x[-4],x[2]+1,9-min(x)]'),
-    ('[ 9-x[-4],x[2]+1,9-min(x) ]  # so', 1, '[9-x[-4],x[2]+1,9-min(x)]'),
-    ('[9-x[0],1+x[2],9-min(x)]', 1, None),
-    ('[9-x[0],x[2]+1,x[3]]', 0, '[9-x[0],x[2]+1,x[3]]'),
+    ('[min(x)*10,x[-1],-x[3]]', 1, '[min(x)*10,x[-1],-x[3]]'),
+    ('[ min(x)*10,x[-1],-x[3] ]  # so', 1, '[min(x)*10,x[-1],-x[3]]'),
+    ('[10*min(x),x[3],-x[3]]', 1, None),
+    ('[x[0]*10,x[3],-x[3]]', 0, '[x[0]*10,x[3],-x[3]]'),
     ('[x[0', 0, None),
     ('return x', 0, None),
   ]:
@@ -281,7 +292,7 @@ def test_errors():
     ListFunctions(split='train', min_modes=99, max_modes=99)
   with pytest.raises(ValueError, match="unknown split 'dev'"):
     ListFunctions(split='dev')
-  with pytest.raises(ValueError, match='shown=1 examples tell no function'):
-    ListFunctions(split='train', shown=1, elements=3)
+  with pytest.raises(ValueError, match='shown=1 examples tell no function'):  # max(x) is some x[i]
+    ListFunctions(split='train', shown=1, elements=1, min_modes=1, max_modes=1)
   with pytest.raises(IndexError, match='problems 0 to 2, not 3'):
     ListFunctions(split='train', size=3)[3]
