@@ -174,7 +174,7 @@ def learn(name: str, seed: int, steps: int) -> dict[str, Any]:
 def one_step(
   player: Player, at: Progressed, rng: np.random.Generator, key: jax.Array
 ) -> Progressed:
-  """Plays with both behaviours, learns from all episodes, and may lengthen the inputs."""
+  """Plays in every manner, learns from all episodes, and may lengthen the inputs."""
   rows = [ROWS, *(ROWS // (len(player.play) - 1) for _ in player.play[1:])]
   worlds = [Episodes(player.rules, at.curriculum.length, count, rng) for count in rows]
   keys = jax.random.split(key, len(worlds))

@@ -11,9 +11,8 @@ A program is a list of parts, and parts P are made by
 
 A function is what programs do: it is a sequence of part functions, and has the programs that spell
 each of them in one of its ways. Parts are the same function iff their values are the same on all of
-EXAMPLES and PROBES. The forms of a digit look different (5, -5, 50), so that a small network can
-find a number of the output in the input; what it has to reason about is which of the parts that
-agree with one example agree with all.
+EXAMPLES and PROBES. The forms of a digit look different (5, -5, 50), so that the form is seen;
+which number of the list it is has to be found by comparing examples.
 """
 
 import functools
