@@ -7,8 +7,7 @@
 
 Three examples a problem; some 4,500 functions to train on and 1,100 others to be tested on, each
 with 2 to 8 programs. Rewards come from running the programs. On 512 problems about test functions
-(`--config.list_functions.seed=1`), 16 samples each, one seed, on two
-CPU cores that did other work, too:
+(`--config.list_functions.seed=1`), 16 samples each, one seed, on two CPU cores that did other work:
 
   after                             pass@1               pass@16   coverage@16
   pretrain (3,000 steps, 25 min)    .160 [.146, .173]    .793      .402
