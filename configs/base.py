@@ -55,7 +55,8 @@ def get_config() -> ml_collections.ConfigDict:
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
       'chunk': 2048,  # tokens whose logits exist at a time
       'slots': 0,  # rows decoded at a time, the next begin where some have ended; 0: all
-      'microbatch': 2048,  # tokens of a device in the update at a time (whole groups); 0: all
+      'microbatch': 2048,  # tokens of a device in the update at a time; 0: all, with all columns
+      'widths': 4,  # lengths that it is compiled for: max_new_tokens, half of it, a quarter ...
     }
   )
   config.mesh = ml_collections.ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})  # -1: the rest

@@ -34,7 +34,7 @@ from maxent_lm import data, temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
-from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.lm.scores import score_logits
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.sampling.generate import Generate, Rollout, make_generate
@@ -43,10 +43,11 @@ from maxent_lm.shaping import chain
 from maxent_lm.shaping.advantages import group_normalised
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Parts, Update, make_update
-from maxent_lm.types import Array, Batch, Params, Scorer, Scores
+from maxent_lm.types import Array, Batch, Params, Pull, Scorer, Scores
 
 PROMPT, EOS, ENDS = 32, 1, 1 / 64
 RESPONSE = {'fixed': 64, 'geometric': 256}  # most tokens of a response
+WIDTHS = 4  # of an update's pieces, as configs/base.py has it
 
 
 class Work(NamedTuple):
@@ -137,17 +138,19 @@ def make_rollout(lm: LM, work: Work, lengths: str, slots: int) -> Generate:
   )
 
 
-def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> Scorer:
-  """The scorer of training, or the one that a textbook has."""
+def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer, Pull | None]:
+  """How training scores and takes gradients, or how a textbook does."""
   if name == 'naive':
-    return functools.partial(naive_scores, lm)
-  return make_group_scorer(
+    return functools.partial(naive_scores, lm), None
+  scorer = GroupScorer(
     lm,
     chunk=4096,
     group_size=work.group_size,
     max_new_tokens=work.response,
     microbatch=microbatch,
+    widths=WIDTHS,
   )
+  return scorer, scorer.pull if microbatch else None
 
 
 def naive_scores(lm: LM, params: Params, tokens: Array, mask: Array) -> Scores:
@@ -159,7 +162,7 @@ def naive_scores(lm: LM, params: Params, tokens: Array, mask: Array) -> Scores:
   return jax.tree.map(lambda values: jnp.pad(values, ((0, 0), (PROMPT, 0))), scores)
 
 
-def make_training(lm: LM, scorer: Scorer) -> tuple[Update, TrainState]:
+def make_training(lm: LM, scorer: Scorer, pull: Pull | None) -> tuple[Update, TrainState]:
   """GRPO with AdamW, from random weights."""
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   parts = Parts(
@@ -170,6 +173,7 @@ def make_training(lm: LM, scorer: Scorer) -> tuple[Update, TrainState]:
     optimizer=optimizer,
     alpha=temperature.fixed(0.0),
     beta=temperature.fixed(0.0),
+    pull=pull,
   )
   state = init_state(
     lm.init(0),
@@ -316,7 +320,7 @@ def main(argv: Sequence[str]) -> None:
   lm = LM(work.config)
   generate = make_rollout(lm, work, lengths, _SLOTS.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
-  update, state = make_training(lm, make_scorer(lm, work, _SCORER.value, microbatch))
+  update, state = make_training(lm, *make_scorer(lm, work, _SCORER.value, microbatch))
   start_s = since_start()
   measured = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
   peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -146,3 +146,8 @@ class Controller(NamedTuple):
 Loss = Callable[[Views, Batch, Temperature], tuple[Array, dict[str, Array]]]
 Transform = Callable[[Batch, Views], Batch]  # the views with their gradients stopped
 Scorer = Callable[[Params, Array, Array], Scores]  # (params, tokens, mask), see `Batch`
+Pick = Callable[[Array], Array]  # some rows of an array [B, ...]
+# What some rows add to a sum, of their scores and of what is picked for them.
+OfRows = Callable[[Pick, Scores], Array]
+# (params, tokens, mask, what is summed) -> (Scores [B, T], gradient of the sum)
+Pull = Callable[[Params, Array, Array, OfRows], tuple[Scores, Params]]

@@ -22,6 +22,7 @@ def seeing(parts, name, **options):
     views = views._replace(critic=show(views.critic), critic_target=show(views.critic_target))
     return LOSSES[name](views, batch, temperature, **options)
 
+  loss.__name__ = name
   return loss
 
 

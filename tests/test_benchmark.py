@@ -49,7 +49,7 @@ def test_the_naive_scorer_has_the_same_scores():
     data.Sequences.unweighted(repeated, rows), columns=benchmark.PROMPT + work.response + 1
   )
   scored = [
-    benchmark.make_scorer(lm, work, name, 0)(lm.init(0), batch.tokens, batch.mask)
+    benchmark.make_scorer(lm, work, name, 0)[0](lm.init(0), batch.tokens, batch.mask)
     for name in ('groups', 'naive')
   ]
   ours, naive = (jax.tree.map(lambda values: values * batch.mask, each) for each in scored)

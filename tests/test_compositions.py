@@ -19,7 +19,7 @@ from configs import base
 from maxent_lm.build.update import make_loss, make_transform
 from maxent_lm.lm.tokenizer import character_tokenizer
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import ADVANTAGES, FILTERS, REWARDS, SHAPED
+from maxent_lm.shaping import ADVANTAGES, BLIND, FILTERS, IMPORTANCE, REWARDS, SHAPED, TRANSFORMS
 from maxent_lm.shaping.importance import DENOMINATORS, ESTIMATES, SITES
 from maxent_lm.shaping.selectors import SCOPES, SELECTORS
 
@@ -169,6 +169,28 @@ def test_every_part_keeps_the_laws_and_changes_something(name, plain):
   assert any(leaf.any() for leaf in ours)
   same = all(np.allclose(a, b, rtol=1e-9) for a, b in zip(ours, theirs, strict=True))
   assert same == (name == 'group_normalised')
+
+
+@pytest.mark.parametrize('name', TRANSFORMS)
+def test_transforms_look_at_scores_unless_it_is_said(name):
+  """Without the policy's view nothing changes for `BLIND` transforms, and for no others."""
+  views, batch, _ = parts()
+  batch = jax.tree.map(jnp.nan_to_num, batch)
+  blind = views._replace(
+    policy=jax.tree.map(lambda x: x * jnp.nan, views.policy), critic=None, kl=None, saliency=None
+  )
+  weighted = {f'{name}.sites.loss': (0.5, 2.0)} if name in IMPORTANCE else {}
+  transform = make_transform(make({'transforms': (name,), **weighted}), TOKENIZER)
+  seen = transform(batch, views)
+  if name in BLIND:
+    jax.tree.map(np.testing.assert_array_equal, transform(batch, blind), seen)
+    return
+  try:
+    unseen = transform(batch, blind)
+  except (AttributeError, TypeError, ValueError):  # there is nothing to look at
+    return
+  gaps = jax.tree.map(lambda x, y: not np.array_equal(x, y), unseen, seen)
+  assert any(jax.tree.leaves(gaps))
 
 
 @st.composite

@@ -7,6 +7,7 @@ import pytest
 from lm.tiny_lm import SIZES, roughened, tiny
 from objectives import OBJECTIVES, knobs
 
+from maxent_lm.algorithms import ROWWISE
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import before, score_hidden
 from maxent_lm.soft import residual
@@ -247,3 +248,14 @@ def test_bfloat16_inputs_are_summed_in_float32(loss):
     whole = outcome(loss, (jax.tree.map(cast(jnp.float32), rounded), batch, temperature))
   assert all(x.dtype == jnp.float32 for x in (values, *metrics.values()))
   np.testing.assert_allclose(values, whole[0], rtol=1e-5, atol=1e-6)
+
+
+@each_objective
+def test_rows_are_judged_one_by_one_where_it_is_said(loss):
+  """The values of a row, alone and among others: equal for `ROWWISE` losses, and for no others."""
+  same = []
+  for seed in range(5, 8):
+    parts = problem(seed)
+    alone = [loss(*jax.tree.map(lambda x, row=row: x[row : row + 1], parts))[0] for row in range(B)]
+    same.append(np.allclose(np.concatenate(alone), loss(*parts)[0], rtol=1e-9, atol=1e-12))
+  assert all(same) == (loss.__name__ in ROWWISE)

@@ -59,3 +59,11 @@ LOSSES: Mapping[str, Callable[..., tuple[Array, dict[str, Array]]]] = {
   'orpo': orpo,
   'kto': kto,
 }
+
+# Losses whose values in a row are a function of that row, so that rows can be judged one by one.
+ROWWISE = frozenset(
+  {
+    *('soft_q', 'path', 'pcl', 'subtb', 'oreo', 'sac', 'ilql', 'q_sharp'),
+    *('grpo', 'reinforce', 'gspo', 'cispo', 'gmpo', 'sapo', 'vespo', 'dcpo', 'imitation'),
+  }
+)

@@ -10,16 +10,17 @@ from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy
 from maxent_lm.build.update import (
   has_reference,
+  is_row_by_row,
   make_critic,
   make_exact_kl,
   make_measure,
   make_parts,
 )
 from maxent_lm.lm import partition
-from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Update, make_update
-from maxent_lm.types import Params, Scorer
+from maxent_lm.types import Params
 
 
 class Training(NamedTuple):
@@ -44,6 +45,9 @@ def make_training(config: Config, policy: Policy, *, group_size: int) -> Trainin
   parts = parts._replace(
     divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
   )
+  beside = parts.critic, parts.auxiliary, parts.divergence, parts.saliency
+  if config.compute.microbatch and is_row_by_row(config) and not any(beside):
+    parts = parts._replace(pull=scorer.pull)
 
   def init(params: Params, networks: Params | None) -> TrainState:
     return init_state(
@@ -64,14 +68,15 @@ def make_training(config: Config, policy: Policy, *, group_size: int) -> Trainin
   return Training(make_update(parts), init, networks, stays)
 
 
-def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> Scorer:
+def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> GroupScorer:
   """How training looks at a policy, on batches whose groups of rows share their prompts."""
-  return make_group_scorer(
+  return GroupScorer(
     policy.lm,
     chunk=config.compute.chunk,
     group_size=group_size,
     max_new_tokens=config.batch.max_new_tokens,
     cells=partition.batch_shards(policy.mesh),
     microbatch=config.compute.microbatch,
+    widths=config.compute.widths,
     measure=make_measure(config),
   )

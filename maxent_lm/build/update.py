@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from maxent_lm.algorithms import LOSSES
+from maxent_lm.algorithms import LOSSES, ROWWISE
 from maxent_lm.algorithms.curiosity import AUXILIARY
 from maxent_lm.algorithms.policy_gradient import bonus_on_measure
 from maxent_lm.build.guards import make_liftable
@@ -19,7 +19,7 @@ from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS, CriticNet
 from maxent_lm.lm.scores import Divergence, Measure, make_divergence
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import ADVANTAGES, IMPORTANCE, SHAPED, TRANSFORMS, chain
+from maxent_lm.shaping import ADVANTAGES, BLIND, IMPORTANCE, SHAPED, TRANSFORMS, chain
 from maxent_lm.soft.entropy import MEASURES
 from maxent_lm.temperature import CONTROLLERS, moving_average
 from maxent_lm.train.step import TARGETS, UNITS, Parts, TargetUpdate
@@ -79,6 +79,11 @@ def make_loss(config: Config) -> Loss:
       f"'{config.algorithm}', whose entropy is part of the residual; set config.bonus='entropy'"
     )
   return bonus(loss)
+
+
+def is_row_by_row(config: Config) -> bool:
+  """Whether a gradient can be taken as soon as some rows are scored, whatever the others are."""
+  return config.algorithm in ROWWISE and set(config.transforms) <= BLIND
 
 
 def make_transform(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Transform:

@@ -211,10 +211,16 @@ class LM:
     positions = segment_positions(jnp.zeros_like(tokens))
     return self._module(params)(tokens, positions, attend, carry, remat=False)[:2]
 
-  def laid_out(self, params: Params, tokens: Array, positions: Array, attend: LayerAttend) -> Array:
-    """Hidden states [B, T, D] of tokens that see each other as `attend` says, in every layer."""
+  def laid_out(
+    self, params: Params, tokens: Array, positions: Array, attend: LayerAttend
+  ) -> tuple[Array, tuple]:
+    """Hidden states [B, T, D] of tokens that see each other as `attend` says, in every layer.
+
+    And what `attend` keeps of every layer, stacked [L, ...].
+    """
     remat = self.config.remat
-    return self._module(params)(tokens, positions, attend, (), remat=remat)[0]
+    hidden, _, kept = self._module(params)(tokens, positions, attend, (), remat=remat)
+    return hidden, kept
 
   def head(self, params: Params) -> Array:
     """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""

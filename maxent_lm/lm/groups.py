@@ -1,198 +1,349 @@
-"""Scores of groups of responses: the prompt that a group shares goes through the network once.
+"""Scores of groups of responses, a few tokens at a time, and none of them padding.
 
 The same numbers as `scores.make_scorer` on the response columns and the one after them, for less
-work: G rows of prompt and response are one prompt, and G responses that attend to it and to
-themselves. Other columns are 0.
+work. The prompt that a group shares goes through the network once; then the responses, sorted by
+their lengths, with what the network remembers of their prompts. The longest one sets the width of
+the others only in its own piece, and memory does not depend on B. Other columns are 0.
 
-Shapes: C cells, N prompts, P prompt columns, G rows a prompt, B = N G rows, R response columns,
-T = P + R + 1 columns, M = N / C (P + G R) tokens a cell, D width, K key heads, H head dimension.
+Shapes: C cells, N prompts, P prompt columns, G rows a prompt, B = N G rows, n = B / C rows of a
+cell, R response columns, T = P + R + 1 columns, S rows of a piece in each cell, W <= R columns of a
+piece, L layers, D width, K key heads, H head dimension.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import Measure, score_hidden
-from maxent_lm.types import Array, Params, Scorer, Scores
+from maxent_lm.types import Array, OfRows, Params, Pick, Scores
+
+NARROWEST = 16  # columns: narrower pieces save less than they cost to compile
 
 
-def make_group_scorer(
-  lm: LM,
-  *,
-  chunk: int,
-  group_size: int,
-  max_new_tokens: int,
-  cells: int = 1,
-  microbatch: int = 0,
-  measure: Measure | None = None,
-) -> Scorer:
-  """(params, tokens [B, T], mask [B, T]) -> Scores [B, T] of a batch of `data.make_batch`.
+class Memory(NamedTuple):
+  """What responses see of prompts: keys and values [L, C, ., P, K, H], last states [C, ., D]."""
 
-  Rows i G ... i G + G - 1 share a prompt, right-padded like everything, and have at most R =
-  `max_new_tokens` response tokens; the first True of `mask` says where the prompt ends. The tokens
-  of a cell, prompts and responses, lie side by side in one row, so that a layer is one matrix
-  product; `cells` must be a multiple of the devices that share the rows.
+  keys: Array
+  values: Array
+  last: Array
 
-  With `microbatch` > 0 so many groups of a cell go through the network at a time as have at most
-  that many tokens, one at least, and again in the backward pass: its memory does not depend on B,
-  and on a CPU it is faster, too.
+  def of(self, prompt: Array) -> 'Memory':
+    """Of the prompts [C, S]; whatever is out of range is one of them."""
+    pick = jax.vmap(lambda values, at: values.at[at].get(mode='clip'))
+    deep = jax.vmap(pick, in_axes=(0, None))
+    return Memory(deep(self.keys, prompt), deep(self.values, prompt), pick(self.last, prompt))
 
-  Raises:
-    ValueError: the rows are no whole groups in every cell, or there is no prompt column.
-  """
-
-  def part(params: Params, tokens: Array, mask: Array) -> Scores:
-    layout = _lay_out(tokens, mask, group_size, max_new_tokens, cells)
-    hidden = lm.laid_out(params, layout.tokens, layout.positions, layout.attend)
-    states = layout.states(hidden)
-    head = lm.head(params)
-    scores = score_hidden(states, head, layout.following, chunk=chunk, measure=measure)
-    return jax.tree.map(layout.place, scores)
-
-  def score(params: Params, tokens: Array, mask: Array) -> Scores:
-    rows, columns = tokens.shape
-    _check(rows, columns, group_size, max_new_tokens, cells)
-    width = columns - 1 + (group_size - 1) * max_new_tokens
-    size = _at_a_time(rows // (group_size * cells), microbatch // width if microbatch else rows)
-    loops = rows // (group_size * cells * size)
-    if loops == 1:
-      return part(params, tokens, mask)
-
-    def split(values: Array) -> Array:
-      # Each piece has rows of every cell: what is shared by devices stays shared.
-      return jnp.moveaxis(values.reshape(cells, loops, -1, columns), 1, 0).reshape(
-        loops, -1, columns
-      )
-
-    def join(values: Array) -> Array:
-      return jnp.moveaxis(values.reshape(loops, cells, -1, columns), 0, 1).reshape(rows, columns)
-
-    piece = jax.checkpoint(lambda of: part(params, *of))
-    return jax.tree.map(join, jax.lax.map(piece, (split(tokens), split(mask))))
-
-  return score
-
-
-def _at_a_time(groups: int, most: int) -> int:
-  """The largest divisor of `groups` that is at most `most`; 1 if there is none."""
-  return max(size for size in range(1, groups + 1) if groups % size == 0 and size <= max(1, most))
-
-
-def _check(rows: int, columns: int, group_size: int, response: int, cells: int) -> None:
-  if rows % (group_size * cells) or columns < response + 2:
-    raise ValueError(
-      f'a batch of {rows} rows and {columns} columns is no {cells} cells of groups of {group_size} '
-      f'rows with a prompt and {response} response tokens'
+  def add(self, prompt: Array, more: 'Memory') -> 'Memory':
+    """`more` added where `of` took it from."""
+    add = jax.vmap(lambda values, at, new: values.at[at].add(new, mode='drop'))
+    deep = jax.vmap(add, in_axes=(0, None, 0))
+    return Memory(
+      deep(self.keys, prompt, more.keys),
+      deep(self.values, prompt, more.values),
+      add(self.last, prompt, more.last),
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Layout:
-  """Where everything is.
+class Rows:
+  """A batch, cut into cells.
 
   Attributes:
-    tokens: [C, M] the prompts of a cell, then its responses.
-    positions: [C, M] rotary positions.
-    following: [B, R + 1] the response, and a token that means nothing after the cut.
-    start: [N] length of each prompt, at least 1.
-    prompt: P.
-    response: R.
-    columns: T.
+    tokens: [C, n, T].
+    start: [C, n] length of each row's prompt, at least 1; the same within a group.
+    length: [C, n] response tokens.
+    order: [C, n] the rows by length, the shortest first.
   """
 
   tokens: Array
-  positions: Array
-  following: Array
   start: Array
-  prompt: int
-  response: int
-  columns: int
+  length: Array
+  order: Array
 
-  @property
-  def group_size(self) -> int:
-    """G."""
-    return self.following.shape[0] // self.start.shape[0]
+  def pick(self, row: Array) -> Pick:
+    """The rows `row` [C, S] of arrays [B, ...], as [C S, ...]; 0 where a row is none."""
+    cells, count = self.start.shape
 
-  def split(self, values: Array) -> tuple[Array, Array]:
-    """[C, M, ...] -> prompts [N, P, ...] and responses [B, R, ...]."""
-    rest = values.shape[2:]
-    middle = self.start.shape[0] // values.shape[0] * self.prompt
-    return (
-      values[:, :middle].reshape(-1, self.prompt, *rest),
-      values[:, middle:].reshape(-1, self.response, *rest),
+    def of(values: Array) -> Array:
+      split = values.reshape(cells, count, *values.shape[1:])
+      some = jax.vmap(lambda own, at: own.at[at].get(mode='fill', fill_value=0))(split, row)
+      return _flat(some)
+
+    return of
+
+  def shorter(self, width: int) -> Array:
+    """[C] how many rows have at most `width` response tokens."""
+    return jnp.sum(self.length <= width, axis=1)
+
+  def between(self, first: Array, last: Array, size: int) -> Array:
+    """[C, S] rows at places first [C] ... first + S - 1 of the order; n at `last` [C] and after."""
+    place = first[:, None] + jnp.arange(size)[None, :]
+    row = jax.vmap(lambda own, at: own.at[at].get(mode='clip'))(self.order, place)
+    return jnp.where(place < last[:, None], row, self.start.shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupScorer:
+  """(params, tokens [B, T], mask [B, T]) -> Scores [B, T] of a batch of `data.make_batch`.
+
+  Rows i G ... i G + G - 1 share a prompt, right-padded like everything, and have at most R response
+  tokens; the first True of `mask` says where the prompt ends, the last one where the response does.
+
+  Attributes:
+    lm: the model.
+    chunk: tokens whose logits exist at a time, see `scores.score_hidden`.
+    group_size: G.
+    max_new_tokens: R.
+    cells: a multiple of the devices that share the rows.
+    microbatch: tokens of a cell that go through the network at a time, and again in the backward
+      pass; 0 is all of them once, with all columns.
+    widths: pieces of a microbatch have at most this many different widths, R, R/2, R/4 ...; each is
+      compiled, and none narrower than 16 columns.
+    measure: fills `Scores.measure`.
+  """
+
+  lm: LM
+  chunk: int
+  group_size: int
+  max_new_tokens: int
+  cells: int = 1
+  microbatch: int = 0
+  widths: int = 1
+  measure: Measure | None = None
+
+  def __call__(self, params: Params, tokens: Array, mask: Array) -> Scores:
+    """Scores [B, T]. Raises ValueError if the rows are no whole groups in every cell."""
+    if self.microbatch:
+      return _in_pieces(self, params, tokens, mask)
+    rows = self._lay_out(tokens, mask)
+    every = jnp.broadcast_to(jnp.arange(rows.start.shape[1])[None, :], rows.start.shape)
+    shared = self._read(params, rows).of(every // self.group_size)
+    return jax.tree.map(_flat, self._score(params, shared, rows, every, self.max_new_tokens))
+
+  def pull(
+    self, params: Params, tokens: Array, mask: Array, objective: OfRows
+  ) -> tuple[Scores, Params]:
+    """(Scores [B, T], gradient) of a sum over rows, each of which goes through the network once.
+
+    `objective(pick, scores)` is what some rows add to the sum, given their scores, and `pick` of
+    anything else [B, ...] that belongs to them; where it gives zeros, there is no row. The
+    gradient is summed in float32 and has the parameters' dtypes.
+    """
+    rows = self._lay_out(tokens, mask)
+    memory, pull_prompts = jax.vjp(lambda params: self._read(params, rows), params)
+
+    def step(width: int, row: Array, state: Any) -> Any:
+      (of_params, of_memory), found = state
+      prompt = self._prompt(row)
+
+      def piece(params: Params, shared: Memory) -> tuple[Array, Scores]:
+        scores = self._score(params, shared, rows, row, width)
+        return objective(rows.pick(row), jax.tree.map(_flat, scores)), scores
+
+      more, scores = jax.grad(piece, (0, 1), has_aux=True)(params, memory.of(prompt))
+      of_params = jax.tree.map(lambda old, new: old + new, of_params, more[0])
+      return (of_params, of_memory.add(prompt, more[1])), _put(found, row, scores)
+
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), (params, memory))
+    (of_params, of_memory), found = self._each(rows, step, (nothing, self._blank(rows)))
+    (of_prompts,) = pull_prompts(jax.tree.map(_as, of_memory, memory))
+    gradient = jax.tree.map(lambda x, y, like: _as(x + y, like), of_params, of_prompts, params)
+    return jax.tree.map(_flat, found), gradient
+
+  def scores(self, params: Params, tokens: Array, mask: Array) -> Scores:
+    """Scores [B, T], piece by piece, without a gradient."""
+    rows = self._lay_out(tokens, mask)
+    memory = self._read(params, rows)
+
+    def step(width: int, row: Array, found: Scores) -> Scores:
+      shared = memory.of(self._prompt(row))
+      return _put(found, row, self._score(params, shared, rows, row, width))
+
+    return jax.tree.map(_flat, self._each(rows, step, self._blank(rows)))
+
+  def _each(self, rows: Rows, step: Callable[[int, Array, Any], Any], state: Any) -> Any:
+    """`step(width, row [C, S], state)` of all rows with a response, as few columns as they need."""
+    done = rows.shorter(0)
+    for width in self._widths():
+      first, done = done, rows.shorter(width)
+      state = self._pieces(rows, first, done, width, functools.partial(step, width), state)
+    return state
+
+  def _pieces(
+    self,
+    rows: Rows,
+    first: Array,
+    last: Array,
+    width: int,
+    step: Callable[[Array, Any], Any],
+    state: Any,
+  ) -> Any:
+    """`step(row [C, S], state)` of the rows at places first [C] ... last [C] - 1 of the order."""
+    count = rows.start.shape[1]
+    most = max(1, min(count, self.microbatch // width))
+    size = -(-count // -(-count // most))  # pieces of about the same size
+
+    def piece(i: Array, state: Any) -> Any:
+      return step(rows.between(first + i * size, last, size), state)
+
+    return jax.lax.fori_loop(0, jnp.max(-(-(last - first) // size)), piece, state)
+
+  def _widths(self) -> list[int]:
+    """The narrowest first, R last."""
+    halves = [-(-self.max_new_tokens // 2**i) for i in range(self.widths)]
+    return [each for each in halves[:0:-1] if each >= NARROWEST] + halves[:1]
+
+  def _prompt(self, row: Array) -> Array:
+    return row // self.group_size  # N / C, which is none, where a row is none
+
+  def _lay_out(self, tokens: Array, mask: Array) -> Rows:
+    count, columns = tokens.shape
+    if count % (self.group_size * self.cells) or columns < self.max_new_tokens + 2:
+      raise ValueError(
+        f'a batch of {count} rows and {columns} columns is no {self.cells} cells of groups of '
+        f'{self.group_size} rows with a prompt and {self.max_new_tokens} response tokens'
+      )
+    groups = mask.reshape(-1, self.group_size, columns)
+    start = jnp.maximum(jnp.argmax(groups.any(axis=1), axis=1), 1)
+    start = jnp.repeat(start, self.group_size).reshape(self.cells, -1)
+    mask = mask.reshape(self.cells, -1, columns)
+    end = jnp.max(jnp.where(mask, jnp.arange(1, columns + 1)[None, None, :], 0), axis=2)
+    length = jnp.maximum(end - start, 0)
+    return Rows(tokens.reshape(mask.shape), start, length, jnp.argsort(length, axis=1))
+
+  def _read(self, params: Params, rows: Rows) -> Memory:
+    """The network reads the prompts, at most `microbatch` tokens of a cell at a time."""
+    prompt = rows.tokens.shape[2] - self.max_new_tokens - 1
+    tokens = rows.tokens[:, :: self.group_size, :prompt]
+    start = rows.start[:, :: self.group_size]
+    cells, count = start.shape
+    size = _largest_divisor(count, self.microbatch // prompt if self.microbatch else count)
+
+    def read(of: tuple[Array, Array]) -> Memory:
+      tokens, start = of
+      attend = functools.partial(_attend_prompts, prompt)
+      positions = jnp.broadcast_to(jnp.arange(prompt), tokens.shape).reshape(cells, -1)
+      hidden, kept = self.lm.laid_out(params, tokens.reshape(cells, -1), positions, attend)
+      hidden = hidden.reshape(*tokens.shape, -1)
+      last = jnp.take_along_axis(hidden, start[:, :, None, None] - 1, axis=2)[:, :, 0]
+      split = (kept[0].shape[0], cells, size, prompt, *kept[0].shape[-2:])
+      return Memory(*(each.reshape(split) for each in kept), last)
+
+    if size == count:
+      return read((tokens, start))
+    tokens, start = (
+      jnp.moveaxis(each.reshape(cells, -1, size, *each.shape[2:]), 1, 0) for each in (tokens, start)
     )
-
-  def join(self, prompts: Array, responses: Array) -> Array:
-    """What `split` undoes."""
-    return _join(prompts, responses, self.tokens.shape[0])
-
-  def attend(
-    self, _: Array | int, carry: tuple, query: Array, key: Array, value: Array
-  ) -> tuple[Array, tuple]:
-    """Causal attention of prompts, and of responses with their prompts before them."""
-    (query, own_query), (key, own_key), (value, own_value) = map(self.split, (query, key, value))
-    mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+    pieces = jax.lax.map(jax.checkpoint(read), (tokens, start))
     keys, values = (
-      jnp.concatenate([jnp.repeat(shared, self.group_size, axis=0), own], axis=1)
-      for shared, own in ((key, own_key), (value, own_value))
+      jnp.moveaxis(each, 0, 2).reshape(each.shape[1], cells, count, *each.shape[4:])
+      for each in pieces[:2]
     )
-    mask = self._visible()[:, None]
-    own_mixed = jax.nn.dot_product_attention(own_query, keys, values, mask=mask)
-    return self.join(mixed, own_mixed), (carry, ())
+    return Memory(keys, values, jnp.moveaxis(pieces.last, 0, 1).reshape(cells, count, -1))
 
-  def _visible(self) -> Array:
-    """[B, R, P + R]: the tokens of the prompt, and those of the response up to itself."""
-    shared = jnp.arange(self.prompt)[None, :] < self.start[:, None]
-    shared = jnp.repeat(shared, self.group_size, axis=0)[:, None, :]
-    own = jnp.tri(self.response, dtype=bool)[None]
-    rows = self.following.shape[0]
-    return jnp.concatenate(
-      [
-        jnp.broadcast_to(shared, (rows, self.response, self.prompt)),
-        jnp.broadcast_to(own, (rows, self.response, self.response)),
-      ],
-      axis=2,
-    )
+  def _score(self, params: Params, shared: Memory, rows: Rows, row: Array, width: int) -> Scores:
+    """[C, S, T] of `row` [C, S], whose responses have at most `width` tokens."""
+    pick = jax.vmap(lambda values, at: values.at[at].get(mode='clip'))
+    tokens, start, length = (pick(each, row) for each in (rows.tokens, rows.start, rows.length))
+    prompt = rows.tokens.shape[2] - self.max_new_tokens - 1
+    column = start[:, :, None] + jnp.arange(width)[None, None, :]
+    response = jnp.take_along_axis(tokens, column, axis=2)
+    seen = jnp.arange(prompt)[None, None, :] < start[:, :, None]
+    attend = functools.partial(_attend_responses, shared, seen, width)
+    cells = row.shape[0]
+    flat = response.reshape(cells, -1), column.reshape(cells, -1)  # a layer is one matrix product
+    hidden = self.lm.laid_out(params, *flat, attend)[0].reshape(*response.shape, -1)
+    states = _flat(jnp.concatenate([shared.last[:, :, None], hidden], axis=2))
+    following = _flat(jnp.pad(response, ((0, 0), (0, 0), (0, 1))))
+    head = self.lm.head(params)
+    scores = score_hidden(states, head, following, chunk=self.chunk, measure=self.measure)
+    return jax.tree.map(lambda x: _place(x.reshape(*row.shape, -1), start, length, tokens), scores)
 
-  def states(self, hidden: Array) -> Array:
-    """[B, R + 1, D] the state before each response token, and the one after the last."""
-    prompts, responses = self.split(hidden)
-    last = jnp.take_along_axis(prompts, self.start[:, None, None] - 1, axis=1)
-    return jnp.concatenate([jnp.repeat(last, self.group_size, axis=0), responses], axis=1)
-
-  def place(self, values: Array) -> Array:
-    """[B, R + 1] -> [B, T], 0 in other columns."""
-    start = jnp.repeat(self.start, self.group_size)[:, None]
-    column = jnp.arange(self.columns)[None, :] - start
-    there = (column >= 0) & (column <= self.response)
-    values = jnp.take_along_axis(values, jnp.clip(column, 0, self.response), axis=1)
-    return jnp.where(there, values, 0)
+  def _blank(self, rows: Rows) -> Scores:
+    zeros = jnp.zeros(rows.tokens.shape, jnp.float32)
+    return Scores(zeros, zeros, zeros, zeros, None if self.measure is None else zeros)
 
 
-def _join(prompts: Array, responses: Array, cells: int) -> Array:
-  flat = (
-    values.reshape(cells, values.shape[0] // cells * values.shape[1], *values.shape[2:])
-    for values in (prompts, responses)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _in_pieces(scorer: GroupScorer, params: Params, tokens: Array, mask: Array) -> Scores:
+  return scorer.scores(params, tokens, mask)
+
+
+def _forward(scorer: GroupScorer, *of: Any) -> tuple[Scores, tuple[Params, Array, Array]]:
+  return scorer.scores(*of), of
+
+
+def _backward(
+  scorer: GroupScorer, of: tuple[Params, Array, Array], gradient: Scores
+) -> tuple[Params, None, None]:
+  def product(pick: Pick, scores: Scores) -> Array:
+    return sum(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * pick(y)), scores, gradient)))
+
+  return scorer.pull(*of, product)[1], None, None
+
+
+_in_pieces.defvjp(_forward, _backward)
+
+
+def _attend_prompts(
+  prompt: int, _: Array | int, carry: tuple, query: Array, key: Array, value: Array
+) -> tuple[Array, tuple]:
+  """Causal attention of prompts; keys and values are kept."""
+  split = (each.reshape(-1, prompt, *each.shape[2:]) for each in (query, key, value))
+  mixed = jax.nn.dot_product_attention(*split, is_causal=True)
+  return mixed.reshape(query.shape), (carry, (key, value))
+
+
+def _attend_responses(
+  shared: Memory,
+  seen: Array,
+  width: int,
+  layer: Array | int,
+  carry: tuple,
+  query: Array,
+  key: Array,
+  value: Array,
+) -> tuple[Array, tuple]:
+  """Attention of responses to themselves and to the `seen` [C, S, P] columns of their prompts."""
+  queries, own, own_values = (
+    each.reshape(-1, width, *each.shape[2:]) for each in (query, key, value)
   )
-  return jnp.concatenate(list(flat), axis=1)
+  keys = jnp.concatenate([_flat(shared.keys[layer]), own], axis=1)
+  values = jnp.concatenate([_flat(shared.values[layer]), own_values], axis=1)
+  causal = jnp.broadcast_to(jnp.tri(width, dtype=bool)[None], (len(queries), width, width))
+  prompt = jnp.broadcast_to(_flat(seen)[:, None], (len(queries), width, seen.shape[2]))
+  mask = jnp.concatenate([prompt, causal], axis=2)[:, None]
+  mixed = jax.nn.dot_product_attention(queries, keys, values, mask=mask)
+  return mixed.reshape(query.shape), (carry, ())
 
 
-def _lay_out(tokens: Array, mask: Array, group_size: int, response: int, cells: int) -> _Layout:
-  rows, columns = tokens.shape
-  prompt = columns - response - 1
-  begun = mask.reshape(-1, group_size, columns).any(axis=1)
-  start = jnp.maximum(jnp.argmax(begun, axis=1), 1)
-  column = jnp.repeat(start, group_size)[:, None] + jnp.arange(response)[None, :]
-  responses = jnp.take_along_axis(tokens, column, axis=1)
-  before = jnp.broadcast_to(jnp.arange(prompt)[None, :], (rows // group_size, prompt))
-  return _Layout(
-    tokens=_join(tokens[::group_size, :prompt], responses, cells),
-    positions=_join(before, column, cells),
-    following=jnp.pad(responses, ((0, 0), (0, 1))),
-    start=start,
-    prompt=prompt,
-    response=response,
-    columns=columns,
-  )
+def _place(values: Array, start: Array, length: Array, tokens: Array) -> Array:
+  """[C, S, W + 1] -> [C, S, T]: a response and the column after it, 0 in the other columns."""
+  column = jnp.arange(tokens.shape[2])[None, None, :] - start[:, :, None]
+  there = (column >= 0) & (column <= length[:, :, None]) & (length[:, :, None] > 0)
+  values = jnp.take_along_axis(values, jnp.clip(column, 0, values.shape[2] - 1), axis=2)
+  return jnp.where(there, values, 0)
+
+
+def _put(found: Scores, row: Array, scores: Scores) -> Scores:
+  put = jax.vmap(lambda old, at, new: old.at[at].set(new, mode='drop'))
+  return jax.tree.map(lambda old, new: put(old, row, new), found, scores)
+
+
+def _flat(values: Array) -> Array:
+  """[C, S, ...] -> [C S, ...]."""
+  return values.reshape(-1, *values.shape[2:])
+
+
+def _as(values: Array, like: Array) -> Array:
+  return values.astype(like.dtype)
+
+
+def _largest_divisor(count: int, most: int) -> int:
+  """The largest divisor of `count` that is at most `most`; 1 if there is none."""
+  return max(size for size in range(1, count + 1) if count % size == 0 and size <= max(1, most))

@@ -71,6 +71,14 @@ IMPORTANCE: Mapping[str, Callable[..., Batch]] = {
   'importance_2': importance,  # a second one in the same run
 }
 TRANSFORMS = {**REWARDS, **ADVANTAGES, **SHAPED, **FILTERS, **IMPORTANCE}
+# Those that look at neither the policy's scores nor the networks beside it.
+BLIND = frozenset(
+  {
+    *('answer_frequency', 'majority_label', 'semantic_bonus', 'count_bonus', 'perplexity_bonus'),
+    *('kl_in_reward', 'overlong', *ADVANTAGES, 'batch_whitened', 'seed_grpo'),
+    *('mixed_groups', 'drop_truncated', 'positive_rows', 'semantic_entropy_band'),
+  }
+)
 
 
 def chain(*transforms: Transform) -> Transform:

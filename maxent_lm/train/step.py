@@ -4,6 +4,7 @@ scores -> transforms -> loss -> gradient -> optimiser -> temperature -> target. 
 columns.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from maxent_lm.types import (
   Critic,
   Loss,
   Params,
+  Pick,
+  Pull,
   Scorer,
   Scores,
   Temperature,
@@ -31,6 +34,7 @@ from maxent_lm.types import (
 
 Update = Callable[[TrainState, Params | None, Batch], tuple[TrainState, dict[str, Array]]]
 TargetUpdate = Callable[[Params, Params, Array], Params]  # (params, target, step) -> target
+Observed = tuple[dict[str, Array], dict[str, Array]]  # metrics, and rows that controllers see
 
 
 class Parts(NamedTuple):
@@ -42,6 +46,10 @@ class Parts(NamedTuple):
   `units` scales the loss, see `UNITS`; None is reward units. `auxiliary` is what the networks
   beside the policy minimise for themselves, on the batch as it came. `divergence` (policy,
   reference, tokens) and `saliency` (policy, tokens, mask) give the views of these names.
+
+  `pull` takes the gradient a few rows at a time in one pass through the network. It is for a loss
+  that looks at one row at a time, without networks beside the policy, and for a transform that
+  does not look at the policy; None is for all others, and gives the same gradient in two passes.
   """
 
   scorer: Scorer
@@ -60,6 +68,7 @@ class Parts(NamedTuple):
   divergence: Callable[[Params, Params, Array], Array] | None = None
   saliency: Callable[[Params, Array, Array], Array] | None = None
   sampler: Controller = AS_CONFIGURED
+  pull: Pull | None = None
 
 
 class Trained(NamedTuple):
@@ -77,29 +86,13 @@ def make_update(parts: Parts) -> Update:
   metrics. The check looks at the raw gradient, before any clipping can hide an infinity.
   """
 
-  units = parts.units or reward_units
-
-  def objective(
-    trained: Trained, state: TrainState, reference: Params | None, batch: Batch
-  ) -> tuple[Array, tuple[dict[str, Array], dict[str, Array]]]:
-    views = _look(parts, trained, state, reference, batch)
-    shaped = parts.transform(batch, jax.lax.stop_gradient(views))
-    knobs = Temperature(state.alpha.value, state.beta.value)
-    temperature = Temperature(*map(_scaled, knobs, (shaped.alpha, shaped.beta)))
-    values, metrics = parts.loss(views, shaped, temperature)
-    loss = parts.reduction(units(temperature) * values * shaped.weight, shaped.mask)
-    if parts.auxiliary is not None:
-      beside, more = parts.auxiliary(views, batch, temperature)
-      loss += parts.reduction(beside, batch.mask)
-      metrics = {**metrics, **more}
-    return loss, ({**metrics, **_observations(views, batch), 'loss': loss}, _rows(views, batch))
+  pull = parts.pull
+  gradient = _at_once if pull is None else functools.partial(_row_by_row, pull)
 
   def update(
     state: TrainState, reference: Params | None, batch: Batch
   ) -> tuple[TrainState, dict[str, Array]]:
-    gradient = jax.grad(objective, has_aux=True)
-    trained = Trained(state.params, None if state.critic is None else state.critic.params)
-    grads, (metrics, rows) = gradient(trained, state, reference, batch)
+    grads, (metrics, rows) = gradient(parts, state, reference, batch)
     norm = optax.global_norm(grads)
     finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'])
     metrics |= {
@@ -118,6 +111,67 @@ def make_update(parts: Parts) -> Update:
     return state._replace(step=changed.step), metrics
 
   return jax.jit(update, donate_argnums=0)
+
+
+def _at_once(
+  parts: Parts, state: TrainState, reference: Params | None, batch: Batch
+) -> tuple[Trained, Observed]:
+  """(gradient, what is observed) of any loss: what all rows are scored decides on each."""
+
+  def objective(trained: Trained) -> tuple[Array, Observed]:
+    return _judge(parts, _look(parts, trained, state, reference, batch), state, batch)
+
+  trained = Trained(state.params, None if state.critic is None else state.critic.params)
+  return jax.grad(objective, has_aux=True)(trained)
+
+
+def _row_by_row(
+  pull: Pull, parts: Parts, state: TrainState, reference: Params | None, batch: Batch
+) -> tuple[Trained, Observed]:
+  """The same where rows can be judged a few at a time, as soon as they are scored."""
+  reference = reference if state.reference is None else state.reference
+  others = _frozen(parts.scorer, state.target, batch), _frozen(parts.scorer, reference, batch)
+  unseen = Scores(*[jnp.full_like(batch.logp, jnp.nan)] * 4)
+  shaped, temperature = _shape(parts, Views(unseen, *others), state, batch)
+  # The reduction is linear: what it multiplies each value with is its gradient.
+  zeros = jnp.zeros_like(batch.logp)
+  weight = jax.grad(lambda values: _reduce(parts, values, shaped, temperature))(zeros)
+
+  def of_rows(pick: Pick, policy: Scores) -> Array:
+    views = Views(policy, *jax.tree.map(pick, others))
+    knobs = jax.tree.map(lambda knob: pick(knob) if knob.ndim else knob, temperature)
+    values, _ = parts.loss(views, jax.tree.map(pick, shaped), knobs)
+    return jnp.sum(values * pick(weight))
+
+  policy, grads = pull(state.params, batch.tokens, batch.mask, of_rows)
+  _, observed = _judge(parts, Views(policy, *others), state, batch)
+  return Trained(grads, None), observed
+
+
+def _shape(
+  parts: Parts, views: Views, state: TrainState, batch: Batch
+) -> tuple[Batch, Temperature]:
+  """The batch as the loss sees it, and the two knobs with the batch's factors."""
+  shaped = parts.transform(batch, jax.lax.stop_gradient(views))
+  knobs = state.alpha.value, state.beta.value
+  return shaped, Temperature(*map(_scaled, knobs, (shaped.alpha, shaped.beta)))
+
+
+def _reduce(parts: Parts, values: Array, shaped: Batch, temperature: Temperature) -> Array:
+  units = (parts.units or reward_units)(temperature)
+  return parts.reduction(units * values * shaped.weight, shaped.mask)
+
+
+def _judge(parts: Parts, views: Views, state: TrainState, batch: Batch) -> tuple[Array, Observed]:
+  """(loss, what is observed)."""
+  shaped, temperature = _shape(parts, views, state, batch)
+  values, metrics = parts.loss(views, shaped, temperature)
+  loss = _reduce(parts, values, shaped, temperature)
+  if parts.auxiliary is not None:
+    beside, more = parts.auxiliary(views, batch, temperature)
+    loss += parts.reduction(beside, batch.mask)
+    metrics = {**metrics, **more}
+  return loss, ({**metrics, **_observations(views, batch), 'loss': loss}, _rows(views, batch))
 
 
 def _look(

@@ -9,7 +9,7 @@ from tiny_lm import largest_gap, roughened, tiny
 from maxent_lm import data
 from maxent_lm.lm import partition
 from maxent_lm.lm.decoder import LM
-from maxent_lm.lm.groups import make_group_scorer
+from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.soft import entropy
 
@@ -50,7 +50,7 @@ def objective(scorer, batch):
 
 def compare(lm, batch, group_size=G, scorer=None, atol=2e-5):
   params = roughened(lm.init(0))
-  grouped = scorer or make_group_scorer(lm, chunk=7, group_size=group_size, max_new_tokens=R)
+  grouped = scorer or GroupScorer(lm, chunk=7, group_size=group_size, max_new_tokens=R)
   (_, ours), gradient = objective(grouped, batch)(params)
   (_, theirs), expected = objective(make_scorer(lm, chunk=64), batch)(params)
   for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
@@ -82,9 +82,9 @@ def test_a_row_may_be_a_group_of_its_own():
 def test_measures_come_along():
   lm = LM(tiny())
   batch, params = make_batch(), roughened(lm.init(0))
-  ours = make_group_scorer(
-    lm, chunk=9, group_size=G, max_new_tokens=R, measure=entropy.self_certainty
-  )(params, batch.tokens, batch.mask)
+  ours = GroupScorer(lm, chunk=9, group_size=G, max_new_tokens=R, measure=entropy.self_certainty)(
+    params, batch.tokens, batch.mask
+  )
   theirs = make_scorer(lm, chunk=9, measure=entropy.self_certainty)(params, batch.tokens)
   there = np.asarray(batch.mask)
   np.testing.assert_allclose(ours.measure[there], theirs.measure[there], atol=2e-5)
@@ -94,16 +94,112 @@ def test_measures_come_along():
 @pytest.mark.parametrize('microbatch', [0, 1, 44, 10_000])
 def test_cells_and_microbatches_change_nothing(cells, microbatch):
   lm = LM(tiny(num_layers=2))
-  scorer = make_group_scorer(
+  scorer = GroupScorer(
     lm, chunk=16, group_size=G, max_new_tokens=R, cells=cells, microbatch=microbatch
   )
   compare(lm, make_batch(), scorer=scorer)
 
 
+LONG = 70  # response columns, which pieces of 18, 35 and 70 columns go through
+
+
+def long_batch(seed=0):
+  """As `make_batch`, with lengths of 0 to LONG tokens, most of them short."""
+  rng = np.random.default_rng(seed)
+  texts = [rng.integers(0, 37, length).tolist() for length in PROMPTS]
+  owners = np.repeat(np.arange(len(PROMPTS)), G)
+  lengths = [0, 18, 19, 35, 36, *np.minimum(rng.geometric(1 / 14, len(owners) - 6), LONG), LONG]
+  responses = [rng.integers(0, 37, length).tolist() for length in lengths]
+  sequences = data.Sequences.unweighted([texts[i] for i in owners], responses)
+  return data.make_batch(sequences, columns=7 + LONG + 1)
+
+
+def long_scorer(lm, **options):
+  return GroupScorer(lm, chunk=50, group_size=G, max_new_tokens=LONG, **options)
+
+
+@pytest.mark.parametrize('cells', [1, 4])
+@pytest.mark.parametrize('widths', [1, 3, 9])
+@pytest.mark.parametrize('how', [{}, {'scan_layers': True, 'remat': True}])
+def test_short_rows_go_through_in_short_pieces(cells, widths, how):
+  lm = LM(tiny(num_layers=2, **how))
+  scorer = long_scorer(lm, cells=cells, microbatch=140, widths=widths)
+  compare(lm, long_batch(), scorer=scorer)
+
+
+def test_pieces_are_no_wider_than_their_rows():
+  """The columns that go through the network, counted by a scorer that does nothing else."""
+  widths = []
+
+  class Counting(GroupScorer):
+    def _each(self, rows, step, state):
+      def counted(width, row, state):
+        real = jnp.sum(row < rows.start.shape[1])
+        longest = jnp.max(jnp.where(row < 24, rows.length[0][jnp.minimum(row[0], 23)], 0))
+        jax.debug.callback(lambda *seen: widths.append((width, *seen)), real, longest)
+        return step(width, row, state)
+
+      return super()._each(rows, counted, state)
+
+  lm, batch = LM(tiny(num_layers=1)), long_batch()
+  scorer = Counting(lm, chunk=50, group_size=G, max_new_tokens=LONG, microbatch=140, widths=3)
+  jax.block_until_ready(scorer(lm.init(0), batch.tokens, batch.mask))
+  jax.effects_barrier()
+  lengths = np.asarray(batch.mask).sum(axis=1)
+  assert sum(int(real) for _, real, _ in widths) == np.sum(lengths > 0)
+  assert {width for width, _, _ in widths} == {18, 35, 70}
+  assert all(width // 2 < int(longest) <= width for width, _, longest in widths if width > 18)
+
+
+def test_a_pulled_gradient_is_that_of_the_sum():
+  lm = LM(tiny(num_layers=2))
+  batch, params = long_batch(), roughened(lm.init(0))
+  weight = jnp.asarray(np.random.default_rng(1).standard_normal(batch.mask.shape), jnp.float32)
+  weight = jnp.where(seen(batch), weight, 0)
+  scorer = long_scorer(lm, cells=2, microbatch=100, widths=3)
+
+  def of_rows(pick, scores):
+    return jnp.sum(pick(weight) * (scores.logp**2 + scores.value * scores.entropy + scores.logit))
+
+  @jax.jit
+  def pull(params):
+    return scorer.pull(params, batch.tokens, batch.mask, of_rows)
+
+  def total(params):
+    return of_rows(lambda x: x, make_scorer(lm, chunk=64)(params, batch.tokens))
+
+  scores, gradient = pull(params)
+  expected = jax.jit(jax.grad(total))(params)
+  scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+  assert largest_gap(gradient, expected) < 3e-5 * scale
+  again = jax.jit(scorer)(params, batch.tokens, batch.mask)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), scores, again)
+
+
+def test_gradients_of_narrow_parameters_are_summed_in_float32():
+  """Many pieces, each with a small part: bfloat16 would forget all but the first ones."""
+  lm = LM(tiny(num_layers=1))
+  params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), lm.init(0))
+  batch = long_batch()
+  weight = jnp.asarray(batch.mask, jnp.float32)
+  few, many = (
+    jax.jit(
+      lambda params, size=size: long_scorer(lm, microbatch=size).pull(
+        params, batch.tokens, batch.mask, lambda pick, scores: jnp.sum(pick(weight) * scores.logp)
+      )[1]
+    )(params)
+    for size in (10_000, 1)
+  )
+  for left, right in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
+    assert left.dtype == right.dtype == jnp.bfloat16
+    wide = np.asarray(left, np.float32), np.asarray(right, np.float32)
+    np.testing.assert_allclose(*wide, rtol=2e-2, atol=2e-2 * np.abs(wide[0]).max())
+
+
 def test_memory_does_not_grow_with_the_batch():
   """The temporaries of a gradient, of 8 and of 32 groups of which one goes through at a time."""
   lm = LM(tiny(num_layers=2))
-  scorer = make_group_scorer(lm, chunk=64, group_size=G, max_new_tokens=R, microbatch=1)
+  scorer = GroupScorer(lm, chunk=64, group_size=G, max_new_tokens=R, microbatch=1)
   sizes = []
   for count in (1, 4):
     batch = make_batch(PROMPTS * count)
@@ -116,7 +212,7 @@ def test_eight_devices_give_the_scores_of_one():
   mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
   lm = LM(tiny(d_model=24, num_layers=2))
   params, batch = roughened(lm.init(0)), make_batch()
-  scorer = make_group_scorer(lm, chunk=16, group_size=G, max_new_tokens=R, cells=4, microbatch=1)
+  scorer = GroupScorer(lm, chunk=16, group_size=G, max_new_tokens=R, cells=4, microbatch=1)
   one = jax.jit(scorer)(params, batch.tokens, batch.mask)
   shardings = partition.param_shardings(params, mesh), *[partition.batch_sharding(mesh)] * 2
   with jax.set_mesh(mesh):
@@ -130,8 +226,6 @@ def test_rows_that_are_no_groups_are_refused():
   lm = LM(tiny())
   batch = make_batch()
   for group_size, cells, response in [(5, 1, R), (G, 3, R), (G, 1, COLUMNS - 1)]:
-    scorer = make_group_scorer(
-      lm, chunk=8, group_size=group_size, max_new_tokens=response, cells=cells
-    )
+    scorer = GroupScorer(lm, chunk=8, group_size=group_size, max_new_tokens=response, cells=cells)
     with pytest.raises(ValueError, match=f'24 rows and 13 columns is no {cells} cells of groups'):
       scorer(lm.init(0), batch.tokens, batch.mask)

@@ -13,6 +13,7 @@ from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm import partition
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.masked import REDUCTIONS
 from maxent_lm.shaping import TRANSFORMS, chain
@@ -102,6 +103,50 @@ def test_eight_devices_take_the_step_of_one(params, algorithm):
   assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
   assert_close(together.params, alone.params, rtol=1e-5, atol=1e-7)
   assert len(together.params['layers']['mlp']['up'].sharding.device_set) == 8
+
+
+PULLING = GroupScorer(LM_, chunk=24, group_size=1, max_new_tokens=5, cells=4, microbatch=12)
+
+
+def row_by_row(parts, scorer=PULLING):
+  """The same parts, which take the gradient in one pass."""
+  return parts._replace(scorer=scorer, pull=scorer.pull)
+
+
+@pytest.mark.parametrize('algorithm', ['soft_q', 'grpo'])
+@pytest.mark.parametrize('reduction', ['token_mean', 'sequence_mean', 'present_sum'])
+def test_one_pass_takes_the_step_of_two(params, algorithm, reduction):
+  """Masked rows, a moving target, temperatures of tokens and units that depend on them."""
+  batch = make_batch()
+  factors = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2, batch.mask.shape), jnp.float32)
+  parts = make_parts(algorithm, target_update=polyak(rate=0.5))._replace(
+    reduction=REDUCTIONS[reduction],
+    units=UNITS['nats'],
+    transform=lambda batch, views: TRANSFORMS['group_normalised'](
+      batch, views, eps=1e-4, ddof=1
+    )._replace(alpha=factors, weight=factors),
+  )
+  batch = batch._replace(mask=batch.mask & (jnp.arange(16) != 3)[:, None])
+  reference = jax.tree.map(lambda x: x * 1.1, params)
+  two, seen = make_update(parts)(make_state(parts, params), reference, batch)
+  one, also_seen = make_update(row_by_row(parts))(make_state(parts, params), reference, batch)
+  assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
+  assert_close(one.params, two.params, rtol=1e-5, atol=1e-7)
+  assert_close(one.target, two.target, rtol=1e-5, atol=1e-7)
+  assert np.abs(one.params['head'] - params['head']).max() > 1e-6
+
+
+def test_eight_devices_take_the_one_pass_of_one(params):
+  parts = row_by_row(make_parts('soft_q'))
+  alone, _ = make_update(parts)(make_state(parts, params), params, make_batch())
+  mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
+  spread = jax.device_put(params, partition.param_shardings(params, mesh))
+  state = make_state(parts, spread)
+  state = jax.device_put(state, partition.param_shardings(state, mesh))
+  with jax.set_mesh(mesh):
+    batch = make_batch(partition.batch_sharding(mesh))
+    together, _ = make_update(parts)(state, spread, batch)
+  assert_close(together.params, alone.params, rtol=1e-5, atol=1e-7)
 
 
 def test_a_poisoned_batch_changes_nothing_but_the_step(params):
