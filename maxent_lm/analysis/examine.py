@@ -101,7 +101,7 @@ def examine(plan: Plan, slice_: Slice) -> Report:
     programs = dict.fromkeys(('update', 'rollout'), Examined(refused=refused))
     return Report(plan, slice_, programs)
   programs = {
-    'update': _examine(plan.update, unknown=1),
+    'update': _examine(plan.update, unknown=plan.pieces),
     'rollout': _examine(plan.rollout, unknown=plan.decode_steps),
   }
   return Report(plan, slice_, programs)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy, abstract_policy
 from maxent_lm.build.run import check_rows, make_sampler
-from maxent_lm.build.training import make_training
+from maxent_lm.build.training import make_batch_scorer, make_training
 from maxent_lm.data import Sequences, bucket, make_batch
 from maxent_lm.lm import partition
 from maxent_lm.sampling.policies import Sampling
@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     rollout: the lowered sampler of a training step.
     update: the lowered update.
     decode_steps: the most steps that decoding can take.
+    pieces: the most that the rows of a device are cut into in an update.
     logits: B R V, the logits of all response tokens of a batch.
   """
 
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
   rollout: jax.stages.Lowered
   update: jax.stages.Lowered
   decode_steps: int
+  pieces: int
   logits: int
 
 
@@ -69,6 +71,8 @@ def simulated_devices(topology: str) -> Sequence[jax.Device]:
 def make_plan(config: Config, devices: Sequence[jax.Device]) -> Plan:
   """Lowers one rollout and one update of `rollout_run`, at the longest prompts it would take.
 
+  Responses are as long as they can be, too.
+
   Raises:
     ValueError: the config does not say how long prompts are, or the devices cannot share the rows.
   """
@@ -78,6 +82,8 @@ def make_plan(config: Config, devices: Sequence[jax.Device]) -> Plan:
       'config.batch.max_prompt_tokens=0 leaves the length of prompts to the data, and a plan has '
       'none; set it'
     )
+  config = config.copy_and_resolve_references()
+  config.compute.widths = 1  # for shorter responses nothing needs to be compiled
   policy = abstract_policy(config, devices)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   training = make_training(config, policy, group_size=batch.group_size)
@@ -104,6 +110,9 @@ def make_plan(config: Config, devices: Sequence[jax.Device]) -> Plan:
     rollout=rollout,
     update=update,
     decode_steps=waves * batch.max_new_tokens - 1,
+    pieces=make_batch_scorer(config, policy, batch.group_size).most_pieces(
+      rows // partition.batch_shards(policy.mesh), batch.max_new_tokens
+    ),
     logits=rows * batch.max_new_tokens * policy.lm.config.vocab_size,
   )
 

@@ -22,7 +22,7 @@ from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import Measure, score_hidden
 from maxent_lm.types import Array, OfRows, Params, Pick, Scores
 
-NARROWEST = 16  # columns: narrower pieces save less than they cost to compile
+NARROWEST = 32  # columns: narrower pieces save less than they cost to compile
 
 
 class Memory(NamedTuple):
@@ -103,7 +103,7 @@ class GroupScorer:
     microbatch: tokens of a cell that go through the network at a time, and again in the backward
       pass; 0 is all of them once, with all columns.
     widths: pieces of a microbatch have at most this many different widths, R, R/2, R/4 ...; each is
-      compiled, and none narrower than 16 columns.
+      compiled, and none narrower than 32 columns.
     measure: fills `Scores.measure`.
   """
 
@@ -185,13 +185,17 @@ class GroupScorer:
   ) -> Any:
     """`step(row [C, S], state)` of the rows at places first [C] ... last [C] - 1 of the order."""
     count = rows.start.shape[1]
-    most = max(1, min(count, self.microbatch // width))
-    size = -(-count // -(-count // most))  # pieces of about the same size
+    size = -(-count // self.most_pieces(count, width))  # all of about the same size
 
     def piece(i: Array, state: Any) -> Any:
       return step(rows.between(first + i * size, last, size), state)
 
     return jax.lax.fori_loop(0, jnp.max(-(-(last - first) // size)), piece, state)
+
+  def most_pieces(self, count: int, width: int) -> int:
+    """How many pieces `count` rows of a cell with at most `width` tokens are; 1 if all at once."""
+    most = max(1, min(count, self.microbatch // width if self.microbatch else count))
+    return -(-count // most)
 
   def _widths(self) -> list[int]:
     """The narrowest first, R last."""

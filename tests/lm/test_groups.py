@@ -100,7 +100,7 @@ def test_cells_and_microbatches_change_nothing(cells, microbatch):
   compare(lm, make_batch(), scorer=scorer)
 
 
-LONG = 70  # response columns, which pieces of 18, 35 and 70 columns go through
+LONG = 140  # response columns, which pieces of 35, 70 and 140 columns go through
 
 
 def long_batch(seed=0):
@@ -108,7 +108,7 @@ def long_batch(seed=0):
   rng = np.random.default_rng(seed)
   texts = [rng.integers(0, 37, length).tolist() for length in PROMPTS]
   owners = np.repeat(np.arange(len(PROMPTS)), G)
-  lengths = [0, 18, 19, 35, 36, *np.minimum(rng.geometric(1 / 14, len(owners) - 6), LONG), LONG]
+  lengths = [0, 35, 36, 70, 71, *np.minimum(rng.geometric(1 / 28, len(owners) - 6), LONG), LONG]
   responses = [rng.integers(0, 37, length).tolist() for length in lengths]
   sequences = data.Sequences.unweighted([texts[i] for i in owners], responses)
   return data.make_batch(sequences, columns=7 + LONG + 1)
@@ -123,7 +123,7 @@ def long_scorer(lm, **options):
 @pytest.mark.parametrize('how', [{}, {'scan_layers': True, 'remat': True}])
 def test_short_rows_go_through_in_short_pieces(cells, widths, how):
   lm = LM(tiny(num_layers=2, **how))
-  scorer = long_scorer(lm, cells=cells, microbatch=140, widths=widths)
+  scorer = long_scorer(lm, cells=cells, microbatch=280, widths=widths)
   compare(lm, long_batch(), scorer=scorer)
 
 
@@ -142,13 +142,13 @@ def test_pieces_are_no_wider_than_their_rows():
       return super()._each(rows, counted, state)
 
   lm, batch = LM(tiny(num_layers=1)), long_batch()
-  scorer = Counting(lm, chunk=50, group_size=G, max_new_tokens=LONG, microbatch=140, widths=3)
+  scorer = Counting(lm, chunk=50, group_size=G, max_new_tokens=LONG, microbatch=280, widths=3)
   jax.block_until_ready(scorer(lm.init(0), batch.tokens, batch.mask))
   jax.effects_barrier()
   lengths = np.asarray(batch.mask).sum(axis=1)
   assert sum(int(real) for _, real, _ in widths) == np.sum(lengths > 0)
-  assert {width for width, _, _ in widths} == {18, 35, 70}
-  assert all(width // 2 < int(longest) <= width for width, _, longest in widths if width > 18)
+  assert {width for width, _, _ in widths} == {35, 70, 140}
+  assert all(width // 2 < int(longest) <= width for width, _, longest in widths if width > 35)
 
 
 def test_a_pulled_gradient_is_that_of_the_sum():
@@ -156,7 +156,7 @@ def test_a_pulled_gradient_is_that_of_the_sum():
   batch, params = long_batch(), roughened(lm.init(0))
   weight = jnp.asarray(np.random.default_rng(1).standard_normal(batch.mask.shape), jnp.float32)
   weight = jnp.where(seen(batch), weight, 0)
-  scorer = long_scorer(lm, cells=2, microbatch=100, widths=3)
+  scorer = long_scorer(lm, cells=2, microbatch=200, widths=3)
 
   def of_rows(pick, scores):
     return jnp.sum(pick(weight) * (scores.logp**2 + scores.value * scores.entropy + scores.logit))
