@@ -8,8 +8,9 @@ Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update
 none ends. --prompts, --group_size, --response and --vocab_size change the work of a preset;
 --scorer=naive updates from whole rows and all of their logits at once, to compare with. One
 line of JSON: medians of seconds and of CPU seconds, tokens a second, the first step with its
-compilation, the seconds before it, the peak of the process's memory, and the share of the
-machine's matrix-product rate, measured in the same process, that the model's arithmetic is.
+compilation, the seconds before it, the peak of the process's memory in the first step and in the
+others, and the share of the machine's matrix-product rate, measured in the same process, that the
+model's arithmetic is.
 
 Other libraries do the same work in experiments/peers/; experiments/tables/peers.py compares.
 """
@@ -18,7 +19,6 @@ import dataclasses
 import functools
 import json
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from maxent_lm import data, temperature
+from maxent_lm import data, memory, temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -254,8 +254,9 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
 
 def measure(
   lm: LM, work: Work, generate: Generate, update: Update, state: TrainState, steps: int
-) -> list[Measured]:
-  """Steps one after the other; the first one compiles."""
+) -> tuple[list[Measured], int]:
+  """Steps one after the other, and the peak memory (MB) of the first one, which compiles."""
+  first_mb = 0
   rng = np.random.default_rng(0)
   prompts = rng.integers(2, work.config.vocab_size, (work.prompts, PROMPT), np.int32)
   asked = jnp.asarray(prompts), jnp.ones_like(prompts, bool)
@@ -263,12 +264,18 @@ def measure(
   for number in range(steps):
     key = jax.random.key(number)
     rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
+    if number == 0:
+      memory.release()  # as train/loop.py does after compiling
     host = jax.device_get(rollout)
     batch = make_batch(prompts, host, work)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
     needed = flops(lm, work, host.length)
     measured.append(Measured(asking, learning, int(host.length.sum()), needed))
-  return measured
+    if number == 0:
+      memory.release()
+      first_mb = memory.peak_mb()
+      memory.forget_peak()
+  return measured, first_mb
 
 
 def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
@@ -322,8 +329,8 @@ def main(argv: Sequence[str]) -> None:
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
   update, state = make_training(lm, *make_scorer(lm, work, _SCORER.value, microbatch))
   start_s = since_start()
-  measured = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
-  peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+  measured, first_mb = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
+  peak_mb = memory.peak_mb()
   rate = matmul_rate()  # after the peak, which it would raise
   row = {
     'preset': _PRESET.value,
@@ -339,6 +346,7 @@ def main(argv: Sequence[str]) -> None:
     'start_s': round(start_s, 1),
     'matmul_gflops': round(rate / 1e9),
     'peak_mb': peak_mb,
+    'first_peak_mb': first_mb,
   }
   print(json.dumps(row))
 

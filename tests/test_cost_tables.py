@@ -18,9 +18,22 @@ def script(monkeypatch, name):
 
 def told(step, tokens=100, peak=500.0):
   """What a benchmark prints."""
-  parts = {'rollout_s': step / 4, 'update_s': 3 * step / 4, 'first_step_s': 9.0, 'start_s': 1.0}
+  parts = {
+    'rollout_s': step / 4,
+    'update_s': 3 * step / 4,
+    'first_step_s': 9.0,
+    'start_s': 1.0,
+    'first_peak_mb': 900.0,
+  }
   work = {'prompts': 2, 'group_size': 4, 'update_gflop': 10.0, 'version': '1.0'}
-  return {'step_s': step, 'tokens': tokens, 'peak_mb': peak, **parts, **work}
+  return {
+    'step_s': step,
+    'tokens': tokens,
+    'peak_mb': peak,
+    'first_peak_mb': 900.0,
+    **parts,
+    **work,
+  }
 
 
 @pytest.fixture

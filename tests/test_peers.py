@@ -17,7 +17,7 @@ from experiments.peers import work
 PARITY = ('torch_grpo',)
 SCRIPTS = {'torch_grpo': 'torch', 'trl_grpo': 'trl', 'tunix_grpo': 'tunix'}
 TIMES = ('rollout_s', 'rollout_cpu_s', 'update_s', 'update_cpu_s', 'step_s', 'first_step_s')
-TOLD = (*TIMES, 'start_s', 'peak_mb', 'tokens_per_s')
+TOLD = (*TIMES, 'start_s', 'peak_mb', 'first_peak_mb', 'tokens_per_s')
 
 
 def measured(script, *arguments):

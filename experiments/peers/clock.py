@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import resource
 import statistics
 import time
 from collections.abc import Generator
@@ -44,6 +43,19 @@ def since_start() -> float:
   return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
 
 
+def peak_mb() -> int:
+  """The most memory that was resident since the start, or since `forget_peak` (Linux)."""
+  with open('/proc/self/status', encoding='ascii') as file:
+    (line,) = (line for line in file if line.startswith('VmHWM'))
+  return int(line.split()[1]) // 1024
+
+
+def forget_peak() -> None:
+  """The next `peak_mb` begins with what is resident now (Linux)."""
+  with open('/proc/self/clear_refs', 'w', encoding='ascii') as file:
+    file.write('5')
+
+
 def now() -> Timed:
   """Where the clocks stand."""
   return Timed(time.perf_counter(), time.process_time())
@@ -55,6 +67,7 @@ class Clock:
   def __init__(self) -> None:
     self.steps: list[Step] = []
     self.start = since_start()
+    self.first_peak_mb = 0
     self._began, self._rollout, self._tokens = now(), Timed(0, 0), 0
 
   @contextlib.contextmanager
@@ -72,6 +85,9 @@ class Clock:
     """Ends a step and begins the next one."""
     ended = now()
     self.steps.append(Step(ended - self._began, self._rollout, self._tokens))
+    if len(self.steps) == 1:
+      self.first_peak_mb = peak_mb()
+      forget_peak()
     self._began, self._rollout, self._tokens = ended, Timed(0, 0), 0
 
 
@@ -96,6 +112,7 @@ def tell(peer: str, package: str, clock: Clock, **settings: Any) -> None:
     'start_s': round(clock.start, 1),
     'tokens': int(tokens),
     'tokens_per_s': round(tokens / rollout_s),
-    'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    'peak_mb': peak_mb(),
+    'first_peak_mb': clock.first_peak_mb,
   }
   print(json.dumps(row))

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from maxent_lm import hosts
+from maxent_lm import memory as memory_lib
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
@@ -56,7 +57,11 @@ def train(
       if watch.over(step):
         break
       collected = collect(step, state)
+      if step == start:
+        memory_lib.release()  # what compiling the rollout took
       state, metrics = update(state, reference, collected.batch)
+      if step == start:
+        memory_lib.release()
       if pending is not None:
         record(*pending)
       state = watch.respond(state)  # to the rows before this step's
