@@ -42,7 +42,8 @@ class Ahead:
   The rows of step s > 0 are those that `rollouts.sample` gives for step s with the state of step
   s - 1: its parameters and its sampler's temperature. Their behaviour log-probabilities are of
   that state, so objectives see by how much they are off-policy. `staleness`, 0 or 1 steps, is in
-  the metrics. The last step asks, too, so that a run that is prolonged is the longer run.
+  the metrics; the age of what replay draws counts from the step that it was sampled for. The last
+  step asks, too, so that a run that is prolonged is the longer run.
   """
 
   def __init__(self, rollouts: Rollouts) -> None:

@@ -1,5 +1,7 @@
 """Rollouts one step early: what they are of, and that a stop at any time changes nothing."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from tiny_runs import tiny_config
 
 from maxent_lm import build
 from maxent_lm.data import Reader
+from maxent_lm.train.ahead import Ahead
 from maxent_lm.train.collect import Rollouts
 from maxent_lm.train.metrics import read_metrics
 
@@ -163,3 +166,9 @@ def test_steps_that_cannot_be_asked_for_early_are_refused(changes, tmp_path):
   with pytest.raises(ValueError, match='config.batch.ahead=1 grades one round of every step'):
     start(tmp_path / 'run', ahead=1, **changes)
   assert not (tmp_path / 'run').exists()
+
+
+def test_rounds_are_refused_by_the_collector_too(tmp_path):
+  plain = start(tmp_path, ahead=0).collect
+  with pytest.raises(ValueError, match='of up to 3 rounds is not known before it is graded'):
+    Ahead(dataclasses.replace(plain, rounds=3))
