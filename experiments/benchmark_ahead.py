@@ -4,9 +4,10 @@ r"""Measures seconds of a step with and without rollouts that are one step early
     --workdir=runs/ahead --config.init=runs/warm/model --config.steps=12 --wait_s=1
 
 trains `config.steps` steps with config.batch.ahead = 0 and 1, alternately, --repeats times each, in
-folders of their own. One line of JSON for each: medians over all steps but the first two, which
-compile, of the seconds from one step to the next, and of those that grading took. Grading waits
---wait_s longer than the task's own does, as if it were done on other machines.
+folders of their own and each with a seed of its own, as verdicts of programs are remembered. One
+line of JSON for each: medians over all steps but the first two, which compile, of the seconds from
+one step to the next, and of those that grading took. Grading waits --wait_s longer than the task's
+own does, as if it were done on other machines.
 """
 
 import dataclasses
@@ -80,8 +81,10 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   grading: dict[bool, list[float]] = {False: [], True: []}
   for number in range(_REPEATS.value):
     for ahead in (False, True):
+      seeded = config.copy_and_resolve_references()
+      seeded.seed = config.seed + 2 * number + ahead
       folder = workdir / f'{number}_{int(ahead)}'
-      taken, graded = measure(config, folder, ahead=ahead, wait=_WAIT_S.value)
+      taken, graded = measure(seeded, folder, ahead=ahead, wait=_WAIT_S.value)
       steps[ahead] += taken
       grading[ahead] += graded
   for ahead in (False, True):
