@@ -180,6 +180,7 @@ def get_config() -> ml_collections.ConfigDict:
       'max_prompt_tokens': 0,  # leave out problems with longer prompts; 0 keeps all
       'prompt_multiple': 8,  # prompt lengths are rounded up to a multiple of this
       'rounds': 1,  # of sampling a step, until batch.prompts groups have 0 < accuracy < 1 (DAPO)
+      'ahead': 0,  # 1: sampled before the update of the step before, while that one is graded
       'truncation': 'terminal',  # a cut response ends there | bootstrap: use the value at the cut
     }
   )

@@ -31,6 +31,7 @@ the conventions of another project where its name stands under parity.
 def parts(config: ml_collections.ConfigDict) -> str:
   """What a config is made of, in the order of the data, with every option."""
   found = [f'{config.batch.rounds} rounds of sampling' if config.batch.rounds > 1 else '']
+  found.append('sampled one step ahead' if config.batch.ahead else '')
   if config.count_novelty.coefficient:
     found.append(_call('count_novelty', config.count_novelty))
   found += [_transform(config, name) for name in config.transforms]

@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 from test_lint import ROOT
+from tiny_runs import tiny_config
 
-from experiments import benchmark
+from experiments import benchmark, benchmark_ahead
 from maxent_lm import data
 from maxent_lm.lm.decoder import LM
+from maxent_lm.train.metrics import read_metrics
 
 
 def measured(*arguments):
@@ -54,3 +56,13 @@ def test_the_naive_scorer_has_the_same_scores():
   ]
   ours, naive = (jax.tree.map(lambda values: values * batch.mask, each) for each in scored)
   chex.assert_trees_all_close(ours, naive, atol=1e-5)
+
+
+def test_steps_and_their_grading_are_timed_with_and_without_early_rollouts(tmp_path):
+  for ahead in (False, True):
+    workdir = tmp_path / str(ahead)
+    steps, grading = benchmark_ahead.measure(tiny_config(steps=5), workdir, ahead=ahead, wait=0.05)
+    assert len(steps) == len(grading) == 2
+    assert all(step > graded >= 0.05 for step, graded in zip(steps, grading, strict=True))
+    found = [row.get('staleness') for row in read_metrics(workdir / 'metrics.jsonl')]
+    assert found == ([0, 1, 1, 1, 1] if ahead else [None] * 5)

@@ -177,6 +177,7 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
       "config.curiosity.kind='icm' is unknown; choose one of ensemble, none",
     ),
     ('batch.rounds', 0, 'config.batch.rounds=0 must be at least 1'),
+    ('batch.ahead', 2, 'config.batch.ahead=2 must be 0 or 1'),
     ('reference_update.rule', 'ema', "config.reference_update.rule='ema' is unknown"),
   ],
 )

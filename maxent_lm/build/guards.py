@@ -45,9 +45,10 @@ def _check_on_policy(config: Config, name: str) -> None:
   """A sampler that is meant to differ from the policy says nothing of one that is not."""
   plain = dict(config.sampling) == {'temperature': 1.0, 'top_k': 0, 'top_p': 1.0}
   steered = (config.temperature.sampler, config.temperature.sampler_control) != (1.0, 'fixed')
-  if not plain or steered or config.replay.kind != 'none':
+  late = config.replay.kind != 'none' or config.batch.ahead
+  if not plain or steered or late:
     raise ValueError(
       f'config.guards.alarms: {name} compares fresh samples with the policy itself, which needs '
-      'config.sampling and config.temperature.sampler as they are by default and no replay; leave '
-      'it out'
+      'config.sampling and config.temperature.sampler as they are by default, no replay and '
+      'config.batch.ahead=0; leave it out'
     )

@@ -90,6 +90,7 @@ def _check_rollouts(config: Config) -> None:
   check_sampler_is_plain(config)
   asked = {
     'config.batch.rounds': config.batch.rounds != 1,
+    'config.batch.ahead': config.batch.ahead != 0,
     'config.count_novelty.coefficient': config.count_novelty.coefficient != 0,
     'config.replay.kind': config.replay.kind != 'none',
   }

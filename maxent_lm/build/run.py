@@ -26,6 +26,7 @@ from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks.base import Subset, fingerprint
 from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import counts, folder, loop
+from maxent_lm.train.ahead import Ahead
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
 from maxent_lm.train.guards import Guards
@@ -99,25 +100,40 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   )
   if batch.rounds < 1:
     raise ValueError(f'config.batch.rounds={batch.rounds} must be at least 1')
-  counted = make_counted(config, rollouts)
-  sample = rollouts.sample if counted is None else counted.sample
+  ahead = make_ahead(config, rollouts)
+  sample = rollouts.sample if ahead is None else ahead.sample
+  counted = make_counted(config, rollouts, sample)
+  sample = sample if counted is None else counted.sample
   mixed = make_mixed(config, policy, rollouts, sample)
-  remembers = {'replay': mixed, 'counts': counted}
+  remembers = {'ahead': ahead, 'replay': mixed, 'counts': counted}
   there = {name: each for name, each in remembers.items() if each is not None}
   task, group_size = rollouts.reader.task, batch.group_size
-  collect = mixed or counted or rollouts
+  collect = mixed or counted or ahead or rollouts
   data, tier = fingerprint(task), weakest_tier(task)
   return make_run(
     config, workdir, policy, collect, there, group_size=group_size, data=data, tier=tier
   )
 
 
-def make_counted(config: Config, rollouts: Rollouts) -> Counted | None:
+def make_ahead(config: Config, rollouts: Rollouts) -> Ahead | None:
+  """Rollouts that are asked for one step early, or None without."""
+  batch, every = config.batch, config.replay.every
+  if batch.ahead not in (0, 1):
+    raise ValueError(f'config.batch.ahead={batch.ahead} must be 0 or 1')
+  if batch.ahead and (batch.rounds > 1 or (config.replay.kind != 'none' and every > 1)):
+    raise ValueError(
+      f'config.batch.ahead=1 grades one round of every step while the next step is sampled, so it '
+      f'needs config.batch.rounds={batch.rounds} and config.replay.every={every} to be 1'
+    )
+  return Ahead(rollouts) if batch.ahead else None
+
+
+def make_counted(config: Config, rollouts: Rollouts, sample: Sample) -> Counted | None:
   """Rollouts with a bonus for answers seldom seen in the run, or None without."""
   section = config.count_novelty
   if section.coefficient == 0:
     return None
-  return Counted(rollouts, section.coefficient, counts.init(size=section.size))
+  return Counted(rollouts, sample, section.coefficient, counts.init(size=section.size))
 
 
 def make_mixed(config: Config, policy: Policy, rollouts: Rollouts, sample: Sample) -> Mixed | None:

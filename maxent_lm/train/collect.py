@@ -89,6 +89,27 @@ class Sampled(NamedTuple):
 Sample = Callable[[int, TrainState], Sampled]
 
 
+class Questions(NamedTuple):
+  """The problems of a step, or of a round of it, with the tokens of their prompts."""
+
+  problems: list[Problem]
+  prompts: list[list[int]]
+
+
+class Answers(NamedTuple):
+  """Responses on the host, not graded yet; see `Rollout`."""
+
+  tokens: np.ndarray
+  length: np.ndarray
+  finished: np.ndarray
+  logp: np.ndarray
+
+
+def fetch(rollout: Rollout) -> Answers:
+  """Waits for the device."""
+  return Answers(*hosts.fetch((rollout.tokens, rollout.length, rollout.finished, rollout.logp)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
   """Samples of the current policy, graded by the task.
@@ -119,7 +140,9 @@ class Rollouts:
     drawn: list[Sampled] = []
     useful: list[bool] = []
     while len(drawn) < self.rounds and sum(useful) < self.prompts_per_step:
-      drawn.append(self._round(step * self.rounds + len(drawn), state))
+      number = step * self.rounds + len(drawn)
+      questions = self.questions(number)
+      drawn.append(self.grade(questions, fetch(self.ask(questions, number, state))))
       useful += map(informative, drawn[-1].groups)
     order = np.argsort(~np.array(useful), kind='stable')[: self.prompts_per_step]
     groups = [group for each in drawn for group in each.groups]
@@ -131,26 +154,33 @@ class Rollouts:
       metrics |= {'sampled': len(useful), 'informative': float(np.mean(useful))}
     return Sampled([groups[i] for i in order], [names[i] for i in order], metrics, drawn[0].samples)
 
-  def _round(self, number: int, state: TrainState) -> Sampled:
-    """The groups of slice `number` of the stream."""
+  def questions(self, number: int) -> Questions:
+    """Slice `number` of the stream of problems."""
     task = self.reader.task
     step = number // self.rounds
     indices = draw_indices(task, number, self.prompts_per_step, self.seed, step=step)
     problems = [task[i] for i in indices]
-    prompts = self.reader.prompts(problems)
-    padded = [partition.place(each, self.sharding) for each in self.reader.padded(prompts)]
+    return Questions(problems, self.reader.prompts(problems))
+
+  def ask(self, questions: Questions, number: int, state: TrainState) -> Rollout:
+    """The policy's responses, with key `number`; on the device, which need not have them yet."""
+    padded = self.reader.padded(questions.prompts)
+    placed = [partition.place(each, self.sharding) for each in padded]
     key = jax.random.fold_in(state.key, number)
-    heat = state.sampler.value
-    rollout = hosts.fetch(self.generate(state.params, *padded, key, heat))
+    return self.generate(state.params, *placed, key, state.sampler.value)
+
+  def grade(self, questions: Questions, answers: Answers) -> Sampled:
+    """The groups, with what the task says of each response."""
+    task, (problems, prompts) = self.reader.task, questions
     rows = [problem for problem in problems for _ in range(self.group_size)]
-    graded = self.reader.grade(rows, rollout.tokens, rollout.length, rollout.finished)
-    groups = self._groups(prompts, rollout, graded)
+    graded = self.reader.grade(rows, answers.tokens, answers.length, answers.finished)
+    groups = self._groups(prompts, answers, graded)
     classes = np.array(graded.classes, object).reshape(-1, self.group_size).tolist()
     names = [Named(problem.id, each) for problem, each in zip(problems, classes, strict=True)]
-    metrics = _measure(graded, rollout, self.group_size)
+    metrics = _measure(graded, answers, self.group_size)
     if isinstance(task, Undecided):  # the share of answers that could not be compared
-      answers = list(zip(rows, graded.texts, graded.finished.tolist(), strict=True))
-      verdicts = hosts.share(answers, lambda part: [bool(undecided(task, *each)) for each in part])
+      whole = list(zip(rows, graded.texts, graded.finished.tolist(), strict=True))
+      verdicts = hosts.share(whole, lambda part: [bool(undecided(task, *each)) for each in part])
       metrics['undecided'] = float(np.mean(verdicts))
     return Sampled(groups, names, metrics, _samples(rows, graded))
 
@@ -176,13 +206,13 @@ class Rollouts:
     columns = self.reader.columns(prompts, self.max_new_tokens)
     return data.make_batch(sequences, columns=columns, sharding=self.sharding)
 
-  def _groups(self, prompts: list[list[int]], rollout: Rollout, graded: Graded) -> list[Group]:
+  def _groups(self, prompts: list[list[int]], answers: Answers, graded: Graded) -> list[Group]:
     """A row of unknown reward is left empty: it counts nowhere, and is not wrong."""
     group = np.repeat(np.arange(len(prompts)), self.group_size)
     cluster = data.number_classes(graded.classes, group)
     known = ~np.isnan(graded.rewards)
     responses = [ids if ok else [] for ids, ok in zip(graded.tokens, known, strict=True)]
-    logp = [row[: len(ids)] for row, ids in zip(rollout.logp, responses, strict=True)]
+    logp = [row[: len(ids)] for row, ids in zip(answers.logp, responses, strict=True)]
     reward = np.where(known, graded.rewards, 0)
     groups = []
     for number, prompt in enumerate(prompts):
@@ -237,10 +267,12 @@ class Counted:
   update observes itself (controllers, steps that only replay) is the reward with the bonus.
 
   Attributes:
+    fresh: fresh groups, of the rollouts or of `ahead.Ahead` ones.
     memory: the counts as they are now; part of a checkpoint.
   """
 
   rollouts: Rollouts
+  fresh: Sample
   coefficient: float
   memory: Counts
 
@@ -251,7 +283,7 @@ class Counted:
 
   def sample(self, step: int, state: TrainState) -> Sampled:
     """The step's groups with their bonuses."""
-    sampled = self.rollouts.sample(step, state)
+    sampled = self.fresh(step, state)
     for name in sampled.names:
       self.memory = counts.see(self.memory, name.problem, name.classes)
     groups = [
@@ -276,7 +308,7 @@ class Mixed:
   and one replayed update a rollout [Wang et al. 2026, ReVal].
 
   Attributes:
-    sample: fresh groups, of the rollouts or of `Counted` ones.
+    sample: fresh groups, of the rollouts, of `ahead.Ahead` or of `Counted` ones.
     memory: the ring as it is now; part of a checkpoint.
   """
 
@@ -310,7 +342,7 @@ class Mixed:
     return Collected(self.rollouts.batch(groups), metrics, fresh.samples)
 
 
-def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, float]:
+def _measure(graded: Graded, answers: Answers, group_size: int) -> dict[str, float]:
   """Means over the batch; `distinct` counts different correct classes in a group.
 
   `faults` is the share of the rows whose reward is unknown; rewards are about the others, and
@@ -328,7 +360,7 @@ def _measure(graded: Graded, rollout: Rollout, group_size: int) -> dict[str, flo
     'solved': float(correct.reshape(-1, group_size).any(axis=1).sum() / groups),
     'distinct': float(sum(len(set(names) - {''}) for names in classes) / groups),
     'finished': float(graded.finished.mean()),
-    'length': float(np.mean(rollout.length)),
+    'length': float(np.mean(answers.length)),
     'faults': float(1 - known.mean()),
   }
 

@@ -63,7 +63,7 @@ class Source:
 
 
 def test_rewards_get_the_bonus_and_metrics_stay_those_of_the_task():
-  counted = Counted(Source(), 0.2, counts.init(size=1 << 16))
+  counted = Counted(Source(), Source().sample, 0.2, counts.init(size=1 << 16))
   first = counted.sample(0, None)
   np.testing.assert_allclose(first.groups[0].reward, [1.2, 0], rtol=1e-6)
   np.testing.assert_allclose(first.groups[1].reward, [1 + 0.2 / 2**0.5, 0.2 / 2**0.5], rtol=1e-6)

@@ -170,6 +170,7 @@ def test_a_guard_stops_the_run_after_a_checkpoint(tmp_path, capsys):
     ({'guards__alarms': ('mismatch',), 'sampling__top_k': 3}, 'mismatch compares fresh samples'),
     ({'guards__alarms': ('mismatch',), 'temperature__sampler': 1.1}, 'mismatch compares'),
     ({'guards__alarms': ('mismatch',), 'replay__kind': 'fifo'}, 'mismatch compares'),
+    ({'guards__alarms': ('mismatch',), 'batch__ahead': 1}, 'mismatch compares'),
     ({'temperature__sampler': 0.0}, 'divides the logits and must stay above 0'),
     ({'temperature__alpha_control': 'dual', 'alpha__dual__observe': 'entrpy'}, "observe='entrpy'"),
     ({'temperature__beta_control': 'raw_dual', 'beta__raw_dual__low': 0.0}, 'above 0 throughout'),

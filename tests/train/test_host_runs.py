@@ -18,6 +18,7 @@ from maxent_lm.train.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 
+AHEAD = {'batch.ahead': 1, 'batch.rounds': 1}
 PRETRAIN = {'steps': 40, 'batch.prompts': 16, 'optimizer.learning_rate': 1e-2}
 # Everything that a checkpoint can hold of the host, with groups that only it knows.
 TRAIN = {
@@ -91,6 +92,21 @@ def test_a_run_of_two_processes_goes_on_in_one_and_in_four(runs, name):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), ours, theirs)
 
 
+def test_rollouts_one_step_early_go_on_in_another_number_of_processes(start, tmp_path):
+  """The third step was asked for by two processes, and is graded by one."""
+
+  def train(name, steps, processes):
+    changes = {**TRAIN, **AHEAD, 'steps': steps, 'init': start / 'model'}
+    line = command('train', 'vargrad', tmp_path / name, changes)
+    launch.run(line, processes=processes, devices=4 // processes)
+    return read_metrics(tmp_path / name / 'metrics.jsonl')
+
+  train('moved', 2, 2)
+  whole, moved = train('whole', 4, 1), train('moved', 4, 1)
+  assert [row['staleness'] for row in moved] == [0, 1, 1, 1]
+  rows_close(whole, moved)
+
+
 def test_checkpoints_are_alike(runs):
   """Read by a third number of devices, that of this process."""
   config = get_config('vargrad').copy_and_resolve_references()
@@ -129,9 +145,10 @@ def test_two_processes_evaluate_as_one(runs):
   assert json.loads((runs / 'two' / 'evaluation.json').read_text())['step'] == 2
 
 
-def test_a_signal_to_one_process_stops_all_after_a_checkpoint(tmp_path):
+@pytest.mark.parametrize('ahead', [0, 1])
+def test_a_signal_to_one_process_stops_all_after_a_checkpoint(ahead, tmp_path):
   """Ctrl-C, which is passed on as SIGTERM is."""
-  changes = {'steps': 10**6, 'checkpoint.every': 10**6}
+  changes = {'steps': 10**6, 'checkpoint.every': 10**6, 'batch.ahead': ahead}
   started = launch.start(command('train', 'vargrad', tmp_path, changes), processes=2, devices=1)
   while len(read_metrics(tmp_path / 'metrics.jsonl')) < 2:
     assert all(process.poll() is None for process in started), launch.finish(started)

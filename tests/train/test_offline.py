@@ -229,6 +229,7 @@ def test_own_samples_become_a_file(tmp_path):
       "config.temperature.beta_control: 'dual' needs the log",
     ),
     ({'batch.rounds': 2}, 'config.batch.rounds is for samples of the policy'),
+    ({'batch.ahead': 1}, 'config.batch.ahead is for samples of the policy'),
     ({'temperature.sampler': 1.2}, 'config.temperature.sampler=1.2 by .fixed. is for experiments'),
     ({'algorithm': 'aot', 'aot.smoothing': 0.5}, 'config.aot.smoothing=0.5 must be from 0'),
     ({'batch.max_prompt_tokens': 1}, 'leaves none of the 16 rows of'),
