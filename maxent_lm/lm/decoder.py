@@ -115,18 +115,14 @@ def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
   """One query per row over the cache, which the loop over layers carries as (keys, values)."""
 
   def attend(layer: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
-    at = (layer, 0, slot, 0, 0)
-    keys, values = (
-      jax.lax.dynamic_update_slice(old, new[None], at)
-      for old, new in zip(carry, (key, value), strict=True)
-    )
+    carry, keys, values = cache_lib.append(carry, key, value, layer=layer, slot=slot)
     b, _, n, h = query.shape
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
-    logits = jnp.einsum('bkgh,bskh->bkgs', grouped, keys[layer], preferred_element_type=jnp.float32)
+    logits = jnp.einsum('bkgh,bkhs->bkgs', grouped, keys, preferred_element_type=jnp.float32)
     logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    mixed = jnp.einsum('bkgs,bskh->bkgh', weights, values[layer])
-    return mixed.reshape(b, 1, n, h), ((keys, values), ())
+    mixed = jnp.einsum('bkgs,bksh->bkgh', weights, values)
+    return mixed.reshape(b, 1, n, h), (carry, ())
 
   return attend
 
@@ -262,8 +258,7 @@ class LM:
     positions = segment_positions(segments)
     attend = _attend_sequence(segments, keep=True)
     hidden, _, (keys, values) = self._module(params)(tokens, positions, attend, (), remat=False)
-    position = jnp.sum(segments, axis=1, dtype=jnp.int32)
-    cache = Cache(keys, values, valid, position, jnp.asarray(prompt, jnp.int32))
+    cache = cache_lib.filled(self.config, keys, values, valid)
     return hidden[:, -1], cache_lib.extend(cache, cache_length)
 
   def decode(self, params: Params, token: Array, cache: Cache) -> tuple[Array, Cache]:

@@ -274,4 +274,4 @@ def test_bfloat16_is_the_same_model_with_less_precision():
   assert rough.dtype == jnp.float32
   assert 0 < largest_gap(rough, logits(lm, params, tokens)) < 5e-3
   _, cache = prefill(half, params, tokens, jnp.ones((2, 6), bool), 7)
-  assert cache.keys.dtype == jnp.bfloat16
+  assert all(array.dtype == jnp.bfloat16 for array in cache.keys + cache.values)
