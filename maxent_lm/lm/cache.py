@@ -138,7 +138,7 @@ def hold(live: Array, new: Cache, old: Cache) -> Cache:
 
 
 def begin(begins: Array, new: Cache, old: Cache) -> Cache:
-  """Rows of `new` where `begins` [B], else of `old`; `new` is full and has no more slots than `old`.
+  """Rows of `new` where `begins` [B], else of `old`; `new` is full, and not longer than `old`.
 
   They go on at the slot where `old` is: what lies between is not theirs.
   """

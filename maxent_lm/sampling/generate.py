@@ -25,7 +25,7 @@ from maxent_lm.types import Array, Params
 
 __all__ = ['Generate', 'Rollout', 'make_generate', 'make_sampler']
 
-SIZES = 1  # that a cache has one after the other
+HALVED = 32  # caches for responses of so many tokens begin with half of the columns
 REFILL = 8  # slots are filled again when one in so many is idle
 
 
@@ -137,10 +137,9 @@ def make_sampler(
 def _rooms(columns: int) -> list[int]:
   """0 and the columns that caches have, one after the other, for responses of so many tokens.
 
-  Every token attends all of a cache; every size is a program of its own.
+  Every token attends all of a cache, filled or not; every size is a program of its own.
   """
-  sizes = max(1, min(SIZES, columns // 16))
-  return [0, *(-(-columns * i // sizes) for i in range(1, sizes + 1))]
+  return [0, columns] if columns < HALVED else [0, columns // 2, columns]
 
 
 def _fits(room: int, at: Slots) -> Array:
