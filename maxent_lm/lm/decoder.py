@@ -87,7 +87,9 @@ def _unrolled(step: Callable, state: tuple, stacked: tuple[Array, Params]) -> tu
   indices, params = stacked
   kept = []
   for i in range(len(indices)):
-    state, out = step(state, (i, jax.tree.map(lambda leaf, i=i: leaf[i], params)))
+    # A leaf is [L, ...], or from `LM.unstacked` a tuple.
+    own = jax.tree.map(lambda leaf, i=i: leaf[i], params, is_leaf=lambda x: isinstance(x, tuple))
+    state, out = step(state, (i, own))
     kept.append(out)
   return state, jax.tree.map(lambda *outs: jnp.stack(outs), *kept)
 
@@ -211,6 +213,16 @@ class LM:
     """Hidden states [B, T, D] of tokens that see each other as `attend` says, in every layer."""
     remat = self.config.remat
     return self._module(params)(tokens, positions, attend, (), remat=remat)[0]
+
+  def unstacked(self, params: Params) -> Params:
+    """Parameters for a loop over `decode`, with a tuple of L arrays for every [L, ...].
+
+    Otherwise each turn of the loop takes every layer's out of the stack, which on CPU copies them.
+    Scanned layers stay stacked.
+    """
+    if self.config.scan_layers:
+      return params
+    return {**params, 'layers': jax.tree.map(tuple, params['layers'])}
 
   def head(self, params: Params) -> Array:
     """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""

@@ -36,13 +36,14 @@ class Stream(NamedTuple):
 
 def of_model(lm: LM, params: Params, read: Callable[[Array], Any]) -> Stream:
   """`read` of the hidden states [B, D] of a model, after each token."""
+  layers = lm.unstacked(params)
 
   def prefill(prompts: Array, valid: Array, slots: int) -> tuple[Any, Memory]:
     hidden, cache = lm.prefill(params, prompts, valid, slots)
     return read(hidden), cache
 
   def decode(token: Array, cache: Memory) -> tuple[Any, Memory]:
-    hidden, cache = lm.decode(params, token, cache)
+    hidden, cache = lm.decode(layers, token, cache)
     return read(hidden), cache
 
   return Stream(prefill, decode)
