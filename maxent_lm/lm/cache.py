@@ -1,6 +1,10 @@
 """Keys and values of the tokens so far, one slot per token.
 
-Shapes: L layers, B rows, S slots, K key heads, H head dimension.
+They lie as attention's products read them, keys as [H, S] and values as [S, H]: otherwise all of
+them would be copied at every token. Each layer has arrays of its own, which a loop over tokens
+changes in place, but where `scan_layers` loops over the layers there is one array of all of them.
+
+Shapes: L layers, B rows, S slots, K key heads, H head dimension; ... is L where layers are scanned.
 """
 
 from typing import NamedTuple
@@ -11,36 +15,48 @@ import jax.numpy as jnp
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.types import Array
 
+Arrays = tuple[Array, ...]  # one a layer, or one
+
 
 class Cache(NamedTuple):
   """A loop carry: every row writes the same slot, so prompts are left-padded.
 
   Attributes:
-    keys: [L, B, S, K, H], rotated, in the compute dtype.
-    values: [L, B, S, K, H].
+    keys: each [..., B, K, H, S], rotated, in the compute dtype.
+    values: each [..., B, K, S, H].
     valid: [B, S] bool, slots that hold a real token.
     position: [B] int32, rotary position of each row's next token.
     length: scalar int32, the slot the next token goes to; the caller keeps it below S (writing
       past the end would overwrite the last slot).
   """
 
-  keys: Array
-  values: Array
+  keys: Arrays
+  values: Arrays
   valid: Array
   position: Array
   length: Array
 
 
+def filled(config: LMConfig, keys: Array, values: Array, valid: Array) -> Cache:
+  """A cache without room: keys and values [L, B, S, K, H] of left-padded rows, `valid` [B, S]."""
+
+  def split(stacked: Array) -> Arrays:
+    return (stacked,) if config.scan_layers else tuple(stacked)
+
+  return Cache(
+    keys=split(keys.transpose(0, 1, 3, 4, 2)),
+    values=split(values.swapaxes(2, 3)),
+    valid=valid,
+    position=jnp.sum(valid, axis=1, dtype=jnp.int32),
+    length=jnp.asarray(valid.shape[1], jnp.int32),
+  )
+
+
 def empty(config: LMConfig, *, batch: int, slots: int) -> Cache:
   """A cache of `batch` rows and `slots` slots with nothing in it."""
-  shape = (config.num_layers, batch, slots, config.num_kv_heads, config.head_dim)
-  return Cache(
-    keys=jnp.zeros(shape, config.dtype),
-    values=jnp.zeros(shape, config.dtype),
-    valid=jnp.zeros((batch, slots), bool),
-    position=jnp.zeros((batch,), jnp.int32),
-    length=jnp.zeros((), jnp.int32),
-  )
+  shape = (config.num_layers, batch, 0, config.num_kv_heads, config.head_dim)
+  nothing = jnp.zeros(shape, config.dtype)
+  return extend(filled(config, nothing, nothing, jnp.zeros((batch, 0), bool)), slots)
 
 
 def extend(cache: Cache, slots: int) -> Cache:
@@ -50,19 +66,54 @@ def extend(cache: Cache, slots: int) -> Cache:
     raise ValueError(
       f'A cache of {cache.valid.shape[1]} slots cannot be cut to {slots}; ask for at least as many.'
     )
-  pad = ((0, 0), (0, 0), (0, more), (0, 0), (0, 0))
+
+  def pad(array: Array, axis: int) -> Array:
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, more)
+    return jnp.pad(array, widths)
+
   return cache._replace(
-    keys=jnp.pad(cache.keys, pad),
-    values=jnp.pad(cache.values, pad),
-    valid=jnp.pad(cache.valid, ((0, 0), (0, more))),
+    keys=tuple(pad(each, -1) for each in cache.keys),
+    values=tuple(pad(each, -2) for each in cache.values),
+    valid=pad(cache.valid, -1),
   )
+
+
+def cut(cache: Cache, columns: int) -> Cache:
+  """The cache without its last `columns` slots, which are empty."""
+  slots = cache.valid.shape[1] - columns
+  return cache._replace(
+    keys=tuple(each[..., :slots] for each in cache.keys),
+    values=tuple(each[..., :slots, :] for each in cache.values),
+    valid=cache.valid[:, :slots],
+  )
+
+
+def append(
+  arrays: tuple[Arrays, Arrays], key: Array, value: Array, *, layer: Array | int, slot: Array
+) -> tuple[tuple[Arrays, Arrays], Array, Array]:
+  """(keys, values) with one token's [B, 1, K, H], and of these the layer's own [B, K, ...].
+
+  `layer` is a number where layers have their own arrays, and traced where they are scanned.
+  """
+  keys, own_keys = _write(arrays[0], key.transpose(0, 2, 3, 1), layer, (0, 0, 0, slot))
+  values, own_values = _write(arrays[1], value.swapaxes(1, 2), layer, (0, 0, slot, 0))
+  return (keys, values), own_keys, own_values
+
+
+def _write(arrays: Arrays, new: Array, layer: Array | int, at: tuple) -> tuple[Arrays, Array]:
+  if isinstance(layer, int):
+    own = jax.lax.dynamic_update_slice(arrays[layer], new, at)
+    return (*arrays[:layer], own, *arrays[layer + 1 :]), own
+  stacked = jax.lax.dynamic_update_slice(arrays[0], new[None], (layer, *at))
+  return (stacked,), stacked[layer]
 
 
 def repeat(cache: Cache, n: int) -> Cache:
   """Each row n times in a row, [B, ...] -> [B n, ...]: a group shares one prefill."""
   return cache._replace(
-    keys=jnp.repeat(cache.keys, n, axis=1),
-    values=jnp.repeat(cache.values, n, axis=1),
+    keys=tuple(jnp.repeat(each, n, axis=-4) for each in cache.keys),
+    values=tuple(jnp.repeat(each, n, axis=-4) for each in cache.values),
     valid=jnp.repeat(cache.valid, n, axis=0),
     position=jnp.repeat(cache.position, n, axis=0),
   )
@@ -71,8 +122,8 @@ def repeat(cache: Cache, n: int) -> Cache:
 def take(cache: Cache, rows: Array) -> Cache:
   """The rows [C] of the cache in that order, some of them more than once or not at all."""
   return cache._replace(
-    keys=cache.keys[:, rows],
-    values=cache.values[:, rows],
+    keys=tuple(each[..., rows, :, :, :] for each in cache.keys),
+    values=tuple(each[..., rows, :, :, :] for each in cache.values),
     valid=cache.valid[rows],
     position=cache.position[rows],
   )
@@ -86,21 +137,23 @@ def hold(live: Array, new: Cache, old: Cache) -> Cache:
   )
 
 
-def begin(begins: Array, new: Cache, old: Cache, columns: int) -> Cache:
-  """Rows of `new` where `begins` [B], else of `old`; `new` has filled its first `columns` slots.
+def begin(begins: Array, new: Cache, old: Cache) -> Cache:
+  """Rows of `new` where `begins` [B], else of `old`; `new` is full, and not longer than `old`.
 
   They go on at the slot where `old` is: what lies between is not theirs.
   """
 
   def write(new: Array, old: Array) -> Array:
-    here = begins[None, :, None, None, None]
-    part = jnp.where(here, new[:, :, :columns], old[:, :, :columns])
+    here = old[tuple(map(slice, new.shape))]
+    part = jnp.where(begins[:, None, None, None], new, here)
     return jax.lax.dynamic_update_slice(old, part, (0,) * old.ndim)
 
+  room = old.valid.shape[1] - new.valid.shape[1]
+  valid = jnp.pad(new.valid, ((0, 0), (0, room)))
   return old._replace(
-    keys=write(new.keys, old.keys),
-    values=write(new.values, old.values),
-    valid=jnp.where(begins[:, None], new.valid, old.valid),
+    keys=tuple(map(write, new.keys, old.keys)),
+    values=tuple(map(write, new.values, old.values)),
+    valid=jnp.where(begins[:, None], valid, old.valid),
     position=jnp.where(begins, new.position, old.position),
   )
 

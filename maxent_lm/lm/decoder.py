@@ -87,7 +87,9 @@ def _unrolled(step: Callable, state: tuple, stacked: tuple[Array, Params]) -> tu
   indices, params = stacked
   kept = []
   for i in range(len(indices)):
-    state, out = step(state, (i, jax.tree.map(lambda leaf, i=i: leaf[i], params)))
+    # A leaf is [L, ...], or from `LM.unstacked` a tuple.
+    own = jax.tree.map(lambda leaf, i=i: leaf[i], params, is_leaf=lambda x: isinstance(x, tuple))
+    state, out = step(state, (i, own))
     kept.append(out)
   return state, jax.tree.map(lambda *outs: jnp.stack(outs), *kept)
 
@@ -115,18 +117,14 @@ def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
   """One query per row over the cache, which the loop over layers carries as (keys, values)."""
 
   def attend(layer: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
-    at = (layer, 0, slot, 0, 0)
-    keys, values = (
-      jax.lax.dynamic_update_slice(old, new[None], at)
-      for old, new in zip(carry, (key, value), strict=True)
-    )
+    carry, keys, values = cache_lib.append(carry, key, value, layer=layer, slot=slot)
     b, _, n, h = query.shape
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
-    logits = jnp.einsum('bkgh,bskh->bkgs', grouped, keys[layer], preferred_element_type=jnp.float32)
+    logits = jnp.einsum('bkgh,bkhs->bkgs', grouped, keys, preferred_element_type=jnp.float32)
     logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    mixed = jnp.einsum('bkgs,bskh->bkgh', weights, values[layer])
-    return mixed.reshape(b, 1, n, h), ((keys, values), ())
+    mixed = jnp.einsum('bkgs,bksh->bkgh', weights, values)
+    return mixed.reshape(b, 1, n, h), (carry, ())
 
   return attend
 
@@ -222,6 +220,16 @@ class LM:
     hidden, _, kept = self._module(params)(tokens, positions, attend, (), remat=remat)
     return hidden, kept
 
+  def unstacked(self, params: Params) -> Params:
+    """Parameters for a loop over `decode`, with a tuple of L arrays for every [L, ...].
+
+    Otherwise each turn of the loop takes every layer's out of the stack, which on CPU copies them.
+    Scanned layers stay stacked.
+    """
+    if self.config.scan_layers:
+      return params
+    return {**params, 'layers': jax.tree.map(tuple, params['layers'])}
+
   def head(self, params: Params) -> Array:
     """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""
     head = params['embedding'].T if self.config.tied else params['head']
@@ -268,8 +276,7 @@ class LM:
     positions = segment_positions(segments)
     attend = _attend_sequence(segments, keep=True)
     hidden, _, (keys, values) = self._module(params)(tokens, positions, attend, (), remat=False)
-    position = jnp.sum(segments, axis=1, dtype=jnp.int32)
-    cache = Cache(keys, values, valid, position, jnp.asarray(prompt, jnp.int32))
+    cache = cache_lib.filled(self.config, keys, values, valid)
     return hidden[:, -1], cache_lib.extend(cache, cache_length)
 
   def decode(self, params: Params, token: Array, cache: Cache) -> tuple[Array, Cache]:

@@ -7,6 +7,7 @@ group are adjacent), R response columns.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from maxent_lm.types import Array, Params
 
 __all__ = ['Generate', 'Rollout', 'make_generate', 'make_sampler']
 
+HALVED = 32  # caches for responses of so many tokens begin with half of the columns
 REFILL = 8  # slots are filled again when one in so many is idle
 
 
@@ -102,7 +104,9 @@ def make_sampler(
     stream = policy(params)
     rows = prompts.shape[0] * group_size
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows + 1))
-    begun = Prompts(*stream.prefill(prompts, valid, prompts.shape[1] + max_new_tokens))
+    said, memory = stream.prefill(prompts, valid, prompts.shape[1] + max_new_tokens)
+    begun = Prompts(said, streams.cut(memory, max_new_tokens))
+    count = min(slots, rows) or rows
 
     def write(said: Array, at: Slots) -> Slots:
       token, measured = sample(said, keys[at.row], at.age, heat)
@@ -111,20 +115,36 @@ def make_sampler(
     def step(at: Slots) -> Slots:
       return write(*slots_lib.read(stream, at))
 
-    def refill(at: Slots) -> Slots:
-      at = write(*slots_lib.fill(*slots_lib.read(stream, at), begun))
-      return jax.lax.while_loop(_is_busy, step, at)
+    def decode(at: Slots, fits: Callable[[Slots], Array]) -> Slots:
+      if count == rows:
+        return jax.lax.while_loop(lambda at: at.live & fits(at), step, at)
 
-    count = min(slots, rows) or rows
+      def refill(at: Slots) -> Slots:
+        at = write(*slots_lib.fill(*slots_lib.read(stream, at), begun))
+        return jax.lax.while_loop(lambda at: _is_busy(at) & fits(at), step, at)
+
+      return jax.lax.while_loop(lambda at: (at.live | at.waiting) & fits(at), refill, at)
+
     nothing = _nothing(rows + 1, max_new_tokens, eos_id, confidence_k)
     at = write(*slots_lib.first(begun, nothing, slots=count))
-    if count == rows:
-      at = jax.lax.while_loop(lambda at: at.live, step, at)
-    else:
-      at = jax.lax.while_loop(lambda at: at.live | at.waiting, refill, at)
+    for room, wider in itertools.pairwise(_rooms(max_new_tokens)):
+      at = decode(slots_lib.widen(at, wider - room), functools.partial(_fits, wider))
     return jax.tree.map(lambda values: values[:rows], at.rollout)
 
   return jax.jit(generate)
+
+
+def _rooms(columns: int) -> list[int]:
+  """0 and the columns that caches have, one after the other, for responses of so many tokens.
+
+  Every token attends all of a cache, filled or not; every size is a program of its own.
+  """
+  return [0, columns] if columns < HALVED else [0, columns // 2, columns]
+
+
+def _fits(room: int, at: Slots) -> Array:
+  """Whether one more token fits into caches with so many columns for responses."""
+  return (at.steps < room) | (room == at.rollout.tokens.shape[1])
 
 
 def _is_busy(at: Slots) -> Array:

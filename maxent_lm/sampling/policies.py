@@ -87,10 +87,28 @@ def draw(log_probs: Array, uniform: Array) -> Array:
   """Inverse-CDF sampling: [B] tokens from [B, V] log-probabilities and [B] numbers in [0, 1).
 
   One random number a row; drawing Gumbel noise for the whole vocabulary costs more than a decoding
-  step of a small model. Tokens of probability zero are never drawn.
+  step of a small model. A block of about sqrt(V) tokens is picked first and then a token of it, for
+  running sums over a whole vocabulary are slow. Tokens of probability zero are never drawn.
   """
-  probs = jnp.exp(log_probs)
-  # A parallel float32 sum is not quite monotone: look only where there is mass.
-  cdf = jnp.where(probs > 0, jnp.cumsum(probs, axis=-1), 0)
-  above = cdf > uniform[:, None] * jnp.max(cdf, axis=-1, keepdims=True)
-  return jnp.argmax(above, axis=-1).astype(jnp.int32)
+  rows, tokens = log_probs.shape
+  size = 2 ** (tokens.bit_length() // 2)
+  probs = jnp.pad(jnp.exp(log_probs), ((0, 0), (0, -tokens % size)))
+  blocks = probs.reshape(rows, -1, size)
+  masses = jnp.sum(blocks, axis=-1)
+  block, left = _pick(masses, uniform * jnp.sum(masses, axis=-1))
+  token, _ = _pick(blocks[jnp.arange(rows), block], left)
+  return (block * size + token).astype(jnp.int32)
+
+
+def _pick(weights: Array, aim: Array) -> tuple[Array, Array]:
+  """The first entry [B] of [B, N] where the running sum exceeds `aim` [B], and the rest of `aim`.
+
+  The rest is what the entries before leave of it. Where rounding has made `aim` too large
+  it is the last entry there is; entries of weight zero are never picked.
+  """
+  # A parallel float32 sum is not quite monotone: look only where there is weight.
+  ends = jnp.where(weights > 0, jnp.cumsum(weights, axis=-1), 0)
+  last = ends == jnp.max(ends, axis=-1, keepdims=True)
+  entry = jnp.argmax((ends > aim[:, None]) | last, axis=-1)
+  before = jnp.take_along_axis(ends - weights, entry[:, None], axis=-1)[:, 0]
+  return entry, jnp.maximum(aim - before, 0)

@@ -42,7 +42,7 @@ Measured = tuple[Array, Array, Array | None]  # [S] each, of one token: logp, en
 
 
 class Prompts(NamedTuple):
-  """What a policy says after the N prompts, [N, V], and its memory of them."""
+  """What a policy says after the N prompts, [N, V], and its memory of them, with no more room."""
 
   said: Array
   memory: Memory
@@ -52,10 +52,11 @@ class Slots(NamedTuple):
   """Where decoding is.
 
   Attributes:
-    memory: of the policy, S rows, caches of P + R columns.
+    memory: of the policy, S rows; caches have P + R columns, or less until they are full.
     row: [S] the row in each slot; B where there is none.
     age: [S] tokens that the row has.
     next: scalar, the first row that has not begun.
+    steps: scalar, tokens that have been read in every slot.
     rollout: of B + 1 rows; the last one takes what is nobody's.
   """
 
@@ -63,6 +64,7 @@ class Slots(NamedTuple):
   row: Array
   age: Array
   next: Array
+  steps: Array
   rollout: Rollout
 
   @property
@@ -99,7 +101,12 @@ def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slo
   else:
     said, memory = streams.take((prompts.said, prompts.memory), row // group_size)
   age = jnp.zeros(slots, jnp.int32)
-  return said, Slots(memory, row, age, jnp.int32(slots), rollout)
+  return said, Slots(memory, row, age, jnp.int32(slots), jnp.int32(0), rollout)
+
+
+def widen(slots: Slots, columns: int) -> Slots:
+  """The slots with `columns` columns more; right before any column has been used twice."""
+  return slots._replace(memory=streams.extend(slots.memory, columns))
 
 
 def fill(said: Array, slots: Slots, prompts: Prompts) -> tuple[Array, Slots]:
@@ -107,8 +114,7 @@ def fill(said: Array, slots: Slots, prompts: Prompts) -> tuple[Array, Slots]:
   row = slots.next + jnp.cumsum(slots.idle, dtype=jnp.int32) - 1
   begins = slots.idle & (row < slots.rows)
   owner = jnp.minimum(row, slots.rows - 1) // _group_size(prompts, slots.rollout)
-  ring = slots.rollout.tokens.shape[1]
-  memory = streams.begin(begins, streams.take(prompts.memory, owner), slots.memory, ring)
+  memory = streams.begin(begins, streams.take(prompts.memory, owner), slots.memory)
   slots = slots._replace(
     memory=memory,
     row=jnp.where(begins, row, slots.row),
@@ -123,7 +129,7 @@ def read(stream: Stream, slots: Slots) -> tuple[Array, Slots]:
   token = slots.rollout.tokens[slots.row, slots.age - 1]
   ring = slots.rollout.tokens.shape[1]
   said, memory = stream.decode(token, streams.rewind(slots.memory, ring))
-  return said, slots._replace(memory=memory)
+  return said, slots._replace(memory=memory, steps=slots.steps + 1)
 
 
 def record(slots: Slots, token: Array, measured: Measured, *, eos_id: int) -> Slots:

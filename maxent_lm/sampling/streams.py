@@ -36,13 +36,14 @@ class Stream(NamedTuple):
 
 def of_model(lm: LM, params: Params, read: Callable[[Array], Any]) -> Stream:
   """`read` of the hidden states [B, D] of a model, after each token."""
+  layers = lm.unstacked(params)
 
   def prefill(prompts: Array, valid: Array, slots: int) -> tuple[Any, Memory]:
     hidden, cache = lm.prefill(params, prompts, valid, slots)
     return read(hidden), cache
 
   def decode(token: Array, cache: Memory) -> tuple[Any, Memory]:
-    hidden, cache = lm.decode(params, token, cache)
+    hidden, cache = lm.decode(layers, token, cache)
     return read(hidden), cache
 
   return Stream(prefill, decode)
@@ -110,15 +111,23 @@ def take(memory: Memory, rows: Array) -> Memory:
   return _each(lambda x: x[rows], lambda x: kv.take(x, rows), memory)
 
 
-def begin(begins: Array, new: Memory, old: Memory, ring: int) -> Memory:
-  """Rows of `new` where `begins` [B], else of `old`.
+def cut(memory: Memory, columns: int) -> Memory:
+  """Caches without their last `columns` columns, which are empty."""
+  return _each(lambda x: x, lambda cache: kv.cut(cache, columns), memory)
 
-  `new` has read prompts and nothing else: the last `ring` columns of its caches are empty.
-  """
 
-  def of_cache(new: kv.Cache, old: kv.Cache) -> kv.Cache:
-    return kv.begin(begins, new, old, new.valid.shape[1] - ring)
+def extend(memory: Memory, columns: int) -> Memory:
+  """Caches with room for so many columns more."""
 
+  def of_cache(cache: kv.Cache) -> kv.Cache:
+    return kv.extend(cache, cache.valid.shape[1] + columns)
+
+  return _each(lambda x: x, of_cache, memory)
+
+
+def begin(begins: Array, new: Memory, old: Memory) -> Memory:
+  """Rows of `new` where `begins` [B], else of `old`; caches of `new` are full."""
+  of_cache = functools.partial(kv.begin, begins)
   return _each(lambda new, old: _rows(begins, new, old), of_cache, new, old)
 
 

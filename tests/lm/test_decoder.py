@@ -206,6 +206,39 @@ def test_prefill_and_decode_equal_the_full_forward_pass(family, scan):
   assert cache.valid.sum(axis=1).tolist() == [n + 3 for n in lengths]
 
 
+@pytest.mark.parametrize('scan', [False, True])
+def test_decoding_with_unstacked_parameters_is_the_same(scan):
+  lm = LM(tiny(family='qwen3', scan_layers=scan))
+  params, prompts = roughened(lm.init(0)), random_tokens(2, 4)
+  state, cache = prefill(lm, params, prompts, jnp.ones((2, 4), bool), 5)
+  unstacked = lm.unstacked(params)
+  assert (unstacked is params) == scan
+  expected = decode(lm, params, prompts[:, 0], cache)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    decode(lm, unstacked, prompts[:, 0], cache),
+    expected,
+  )
+  assert largest_gap(state, expected[0]) > 1e-3
+
+
+def test_rows_that_begin_have_their_own_prompt_and_the_others_go_on(model):
+  """A cache with room, of which one row has read two tokens, and another begins."""
+  lm, params = model
+  olds, news = random_tokens(2, 6, seed=1), random_tokens(2, 5, seed=2)
+  every = jnp.ones((2, 4), bool)
+  _, old = prefill(lm, params, olds[:, :4], every, 8)
+  for column in (4, 5):
+    _, old = decode(lm, params, olds[:, column], old)
+  _, new = prefill(lm, params, news[:, :4], every, 8)
+  mixed = cache_lib.begin(jnp.asarray([False, True]), cache_lib.cut(new, 4), old)
+  token = jnp.stack([olds[0, 0], news[1, 4]])
+  state, _ = decode(lm, params, token, mixed)
+  going_on = jnp.concatenate([olds[:1], token[:1, None]], axis=1)
+  np.testing.assert_allclose(state[0], hidden(lm, params, going_on)[0, -1], atol=2e-5)
+  np.testing.assert_allclose(state[1], hidden(lm, params, news[1:])[0, -1], atol=2e-5)
+
+
 def test_a_group_shares_one_prefill():
   lm = LM(tiny())
   params, prompts = roughened(lm.init(0)), random_tokens(2, 4)
@@ -274,4 +307,4 @@ def test_bfloat16_is_the_same_model_with_less_precision():
   assert rough.dtype == jnp.float32
   assert 0 < largest_gap(rough, logits(lm, params, tokens)) < 5e-3
   _, cache = prefill(half, params, tokens, jnp.ones((2, 6), bool), 7)
-  assert cache.keys.dtype == jnp.bfloat16
+  assert all(array.dtype == jnp.bfloat16 for array in cache.keys + cache.values)

@@ -9,6 +9,7 @@ from maxent_lm.data import pad_prompts
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
+from maxent_lm.sampling import generate as module
 from maxent_lm.sampling.generate import make_generate
 from maxent_lm.sampling.policies import Sampling
 
@@ -203,6 +204,18 @@ def test_slots_that_are_filled_again_give_the_same_samples(policy, slots):
   plain = generate(policy, **settings)
   assert len(set(plain.length.tolist())) > 4, 'rows that all end together show nothing'
   same(generate(policy, slots=slots, **settings), plain)
+
+
+@pytest.mark.parametrize('slots', [0, 1, 5])
+@pytest.mark.parametrize('columns', [32, 33])
+def test_caches_that_grow_give_the_same_samples(policy, monkeypatch, slots, columns):
+  settings = {'max_new_tokens': columns, 'seed': 1, 'slots': slots}
+  grown = generate(policy, **settings)
+  assert grown.length.max() > columns // 2 + 1, (
+    'rows that fit into half of the columns show nothing'
+  )
+  monkeypatch.setattr(module, 'HALVED', columns + 1)
+  same(grown, generate(policy, **settings))
 
 
 def test_slots_do_the_work_of_fewer_steps(policy):

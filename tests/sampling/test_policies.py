@@ -67,6 +67,32 @@ def test_a_sum_that_is_not_monotone_cannot_draw_what_has_no_mass():
   assert np.isfinite(np.asarray(row)[0, np.asarray(tokens)]).all()
 
 
+def hard_rows(rng, tokens):
+  """[5, V] probabilities: flat, skewed over 30 orders of magnitude, sparse, one token, the last."""
+  skewed = 10 ** rng.uniform(-30, 0, tokens)
+  sparse = np.where(rng.uniform(size=tokens) < 0.2, rng.uniform(size=tokens), 0)
+  sparse[rng.integers(tokens)] = 1
+  one, last = np.eye(tokens)[[rng.integers(tokens), tokens - 1]]
+  rows = np.stack([np.ones(tokens), skewed, sparse, one, last])
+  return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize('tokens', [1, 2, 3, 7, 13, 64, 100, 512, 1000, 4097])
+def test_drawing_is_the_inverse_of_the_distribution_function(tokens):
+  """Block by block or not: the token whose interval of the float64 cdf holds the number."""
+  rng = np.random.default_rng(tokens)
+  probs = hard_rows(rng, tokens)
+  uniform = np.concatenate([[0, 1 - 2**-23], rng.uniform(size=200)]).astype(np.float32)
+  drawn = jax.vmap(lambda u: draw(jnp.log(probs), jnp.full(len(probs), u)))(jnp.asarray(uniform))
+  cdf = np.cumsum(probs.astype(np.float64), axis=1)
+  cdf /= cdf[:, -1:]
+  for row, tokens_of_row in enumerate(np.asarray(drawn).T):
+    assert (probs[row, tokens_of_row] > 0).all()
+    end = cdf[row, tokens_of_row]
+    np.testing.assert_array_less(end - probs[row, tokens_of_row] - 1e-5, uniform)
+    np.testing.assert_array_less(uniform, end + 1e-5)
+
+
 @pytest.mark.parametrize('wrong', [{'temperature': -1.0}, {'top_k': -1}, {'top_p': 0.0}])
 def test_impossible_knobs_are_refused(wrong):
   with pytest.raises(ValueError, match='sampling needs'):
