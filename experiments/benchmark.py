@@ -47,7 +47,8 @@ from maxent_lm.types import Array, Batch, Params, Pull, Scorer, Scores
 
 PROMPT, EOS, ENDS = 32, 1, 1 / 64
 RESPONSE = {'fixed': 64, 'geometric': 256}  # most tokens of a response
-WIDTHS = 4  # of an update's pieces, as configs/base.py has it
+LOGITS = 1 << 24  # that exist at a time in an update, 64 MB
+WIDTHS = 6  # of an update's pieces, as configs/base.py has it
 
 
 class Work(NamedTuple):
@@ -144,7 +145,7 @@ def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer,
     return functools.partial(naive_scores, lm), None
   scorer = GroupScorer(
     lm,
-    chunk=4096,
+    chunk=max(1, LOGITS // lm.config.vocab_size),
     group_size=work.group_size,
     max_new_tokens=work.response,
     microbatch=microbatch,

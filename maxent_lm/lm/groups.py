@@ -12,6 +12,7 @@ piece, L layers, D width, K key heads, H head dimension.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -102,8 +103,8 @@ class GroupScorer:
     cells: a multiple of the devices that share the rows.
     microbatch: tokens of a cell that go through the network at a time, and again in the backward
       pass; 0 is all of them once, with all columns.
-    widths: pieces of a microbatch have at most this many different widths, R, R/2, R/4 ...; each is
-      compiled, and none narrower than 32 columns.
+    widths: pieces of a microbatch have at most this many different widths, R, 3R/4, R/2, 3R/8 ...;
+      each is compiled, and none narrower than 32 columns.
     measure: fills `Scores.measure`.
   """
 
@@ -199,8 +200,9 @@ class GroupScorer:
 
   def _widths(self) -> list[int]:
     """The narrowest first, R last."""
-    halves = [-(-self.max_new_tokens // 2**i) for i in range(self.widths)]
-    return [each for each in halves[:0:-1] if each >= NARROWEST] + halves[:1]
+    shares = ((4 - i % 2) / 2 ** (i // 2 + 2) for i in reversed(range(self.widths)))
+    *narrower, widest = (math.ceil(self.max_new_tokens * share) for share in shares)
+    return [each for each in narrower if each >= NARROWEST] + [widest]
 
   def _prompt(self, row: Array) -> Array:
     return row // self.group_size  # N / C, which is none, where a row is none

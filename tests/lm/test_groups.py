@@ -100,7 +100,7 @@ def test_cells_and_microbatches_change_nothing(cells, microbatch):
   compare(lm, make_batch(), scorer=scorer)
 
 
-LONG = 140  # response columns, which pieces of 35, 70 and 140 columns go through
+LONG = 140  # response columns, which pieces of 35, 53, 70, 105 and 140 columns go through
 
 
 def long_batch(seed=0):
@@ -108,7 +108,17 @@ def long_batch(seed=0):
   rng = np.random.default_rng(seed)
   texts = [rng.integers(0, 37, length).tolist() for length in PROMPTS]
   owners = np.repeat(np.arange(len(PROMPTS)), G)
-  lengths = [0, 35, 36, 70, 71, *np.minimum(rng.geometric(1 / 28, len(owners) - 6), LONG), LONG]
+  lengths = [
+    0,
+    35,
+    36,
+    70,
+    71,
+    105,
+    106,
+    *np.minimum(rng.geometric(1 / 28, len(owners) - 8), LONG),
+    LONG,
+  ]
   responses = [rng.integers(0, 37, length).tolist() for length in lengths]
   sequences = data.Sequences.unweighted([texts[i] for i in owners], responses)
   return data.make_batch(sequences, columns=7 + LONG + 1)
@@ -147,8 +157,9 @@ def test_pieces_are_no_wider_than_their_rows():
   jax.effects_barrier()
   lengths = np.asarray(batch.mask).sum(axis=1)
   assert sum(int(real) for _, real, _ in widths) == np.sum(lengths > 0)
-  assert {width for width, _, _ in widths} == {35, 70, 140}
-  assert all(width // 2 < int(longest) <= width for width, _, longest in widths if width > 35)
+  assert {width for width, _, _ in widths} == {70, 105, 140}
+  least = {70: 0, 105: 70, 140: 105}
+  assert all(least[width] < int(longest) <= width for width, _, longest in widths)
 
 
 def test_a_pulled_gradient_is_that_of_the_sum():
