@@ -74,7 +74,7 @@ PRESETS = {
 }
 BEST = {  # our options
   Case('smoke', 'geometric'): ['--slots=4'],
-  S_VARIABLE: ['--slots=64'],
+  S_VARIABLE: ['--slots=32'],
   M_VARIABLE: ['--slots=32'],
 }
 PLAIN: Mapping[str, Sequence[str]] = {'fixed': (), 'geometric': ()}

@@ -240,7 +240,7 @@ class GroupScorer:
       split = (kept[0].shape[0], cells, size, prompt, *kept[0].shape[-2:])
       return Memory(*(each.reshape(split) for each in kept), last)
 
-    if size == count:
+    if not self.microbatch:
       return read((tokens, start))
     tokens, start = (
       jnp.moveaxis(each.reshape(cells, -1, size, *each.shape[2:]), 1, 0) for each in (tokens, start)
