@@ -117,6 +117,13 @@ class GroupScorer:
   widths: int = 1
   measure: Measure | None = None
 
+  def __post_init__(self) -> None:
+    if self.microbatch < 0 or self.widths < 1:
+      raise ValueError(
+        f'compute.microbatch={self.microbatch} must not be negative and compute.widths='
+        f'{self.widths} must be at least 1'
+      )
+
   def __call__(self, params: Params, tokens: Array, mask: Array) -> Scores:
     """Scores [B, T]. Raises ValueError if the rows are no whole groups in every cell."""
     if self.microbatch:

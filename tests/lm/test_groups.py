@@ -240,3 +240,8 @@ def test_rows_that_are_no_groups_are_refused():
     scorer = GroupScorer(lm, chunk=8, group_size=group_size, max_new_tokens=response, cells=cells)
     with pytest.raises(ValueError, match=f'24 rows and 13 columns is no {cells} cells of groups'):
       scorer(lm.init(0), batch.tokens, batch.mask)
+
+
+def test_no_width_is_refused():
+  with pytest.raises(ValueError, match=r'compute.widths=0 must be at least 1'):
+    long_scorer(LM(tiny()), microbatch=10, widths=0)
