@@ -35,9 +35,8 @@ class Memory(NamedTuple):
 
   def of(self, prompt: Array) -> 'Memory':
     """Of the prompts [C, S]; whatever is out of range is one of them."""
-    pick = jax.vmap(lambda values, at: values.at[at].get(mode='clip'))
-    deep = jax.vmap(pick, in_axes=(0, None))
-    return Memory(deep(self.keys, prompt), deep(self.values, prompt), pick(self.last, prompt))
+    deep = jax.vmap(_take, in_axes=(0, None))
+    return Memory(deep(self.keys, prompt), deep(self.values, prompt), _take(self.last, prompt))
 
   def add(self, prompt: Array, more: 'Memory') -> 'Memory':
     """`more` added where `of` took it from."""
@@ -84,8 +83,7 @@ class Rows:
   def between(self, first: Array, last: Array, size: int) -> Array:
     """[C, S] rows at places first [C] ... first + S - 1 of the order; n at `last` [C] and after."""
     place = first[:, None] + jnp.arange(size)[None, :]
-    row = jax.vmap(lambda own, at: own.at[at].get(mode='clip'))(self.order, place)
-    return jnp.where(place < last[:, None], row, self.start.shape[1])
+    return jnp.where(place < last[:, None], _take(self.order, place), self.start.shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,8 +259,7 @@ class GroupScorer:
 
   def _score(self, params: Params, shared: Memory, rows: Rows, row: Array, width: int) -> Scores:
     """[C, S, T] of `row` [C, S], whose responses have at most `width` tokens."""
-    pick = jax.vmap(lambda values, at: values.at[at].get(mode='clip'))
-    tokens, start, length = (pick(each, row) for each in (rows.tokens, rows.start, rows.length))
+    tokens, start, length = (_take(each, row) for each in (rows.tokens, rows.start, rows.length))
     prompt = rows.tokens.shape[2] - self.max_new_tokens - 1
     column = start[:, :, None] + jnp.arange(width)[None, None, :]
     response = jnp.take_along_axis(tokens, column, axis=2)
@@ -341,6 +338,11 @@ def _place(values: Array, start: Array, length: Array, tokens: Array) -> Array:
   there = (column >= 0) & (column <= length[:, :, None]) & (length[:, :, None] > 0)
   values = jnp.take_along_axis(values, jnp.clip(column, 0, values.shape[2] - 1), axis=2)
   return jnp.where(there, values, 0)
+
+
+def _take(values: Array, at: Array) -> Array:
+  """[C, n, ...] -> [C, S, ...] at [C, S]; whatever is out of range is one of the n."""
+  return jax.vmap(lambda own, at: own.at[at].get(mode='clip'))(values, at)
 
 
 def _put(found: Scores, row: Array, scores: Scores) -> Scores:
