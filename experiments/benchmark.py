@@ -18,7 +18,6 @@ Other libraries do the same work in experiments/peers/; experiments/tables/peers
 import dataclasses
 import functools
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from maxent_lm import data, memory, temperature
+from maxent_lm import data, process, temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -266,16 +265,16 @@ def measure(
     key = jax.random.key(number)
     rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
     if number == 0:
-      memory.release()  # as train/loop.py does after compiling
+      process.release_memory()  # as train/loop.py does after compiling
     host = jax.device_get(rollout)
     batch = make_batch(prompts, host, work)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
     needed = flops(lm, work, host.length)
     measured.append(Measured(asking, learning, int(host.length.sum()), needed))
     if number == 0:
-      memory.release()
-      first_mb = memory.peak_mb()
-      memory.forget_peak()
+      process.release_memory()
+      first_mb = process.peak_mb()
+      process.forget_peak()
   return measured, first_mb
 
 
@@ -303,13 +302,6 @@ def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
   }
 
 
-def since_start() -> float:
-  """Seconds since this process was started (Linux)."""
-  with open('/proc/self/stat', encoding='ascii') as file:
-    ticks = int(file.read().rpartition(')')[2].split()[19])  # after boot
-  return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
-
-
 def asked_for() -> Work:
   """The preset's work with what flags change of it."""
   work = PRESETS[_PRESET.value]
@@ -329,9 +321,9 @@ def main(argv: Sequence[str]) -> None:
   generate = make_rollout(lm, work, lengths, _SLOTS.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
   update, state = make_training(lm, *make_scorer(lm, work, _SCORER.value, microbatch))
-  start_s = since_start()
+  start_s = process.since_start()
   measured, first_mb = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
-  peak_mb = memory.peak_mb()
+  peak_mb = process.peak_mb()
   rate = matmul_rate()  # after the peak, which it would raise
   row = {
     'preset': _PRESET.value,

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.metadata
 import json
-import os
 import statistics
 import time
 from collections.abc import Generator
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from experiments.peers import work
+from maxent_lm import process  # without JAX
 
 PRESET = flags.DEFINE_enum('preset', 'S', list(work.SHAPES), 'Model and work.')
 LENGTHS = flags.DEFINE_enum('lengths', 'fixed', list(work.RESPONSE), 'How responses end.')
@@ -36,26 +36,6 @@ class Step(NamedTuple):
   tokens: int
 
 
-def since_start() -> float:
-  """Seconds since this process was started (Linux)."""
-  with open('/proc/self/stat', encoding='ascii') as file:
-    ticks = int(file.read().rpartition(')')[2].split()[19])  # after boot
-  return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
-
-
-def peak_mb() -> int:
-  """The most memory that was resident since the start, or since `forget_peak` (Linux)."""
-  with open('/proc/self/status', encoding='ascii') as file:
-    (line,) = (line for line in file if line.startswith('VmHWM'))
-  return int(line.split()[1]) // 1024
-
-
-def forget_peak() -> None:
-  """The next `peak_mb` begins with what is resident now (Linux)."""
-  with open('/proc/self/clear_refs', 'w', encoding='ascii') as file:
-    file.write('5')
-
-
 def now() -> Timed:
   """Where the clocks stand."""
   return Timed(time.perf_counter(), time.process_time())
@@ -66,7 +46,7 @@ class Clock:
 
   def __init__(self) -> None:
     self.steps: list[Step] = []
-    self.start = since_start()
+    self.start = process.since_start()
     self.first_peak_mb = 0
     self._began, self._rollout, self._tokens = now(), Timed(0, 0), 0
 
@@ -86,8 +66,8 @@ class Clock:
     ended = now()
     self.steps.append(Step(ended - self._began, self._rollout, self._tokens))
     if len(self.steps) == 1:
-      self.first_peak_mb = peak_mb()
-      forget_peak()
+      self.first_peak_mb = process.peak_mb()
+      process.forget_peak()
     self._began, self._rollout, self._tokens = ended, Timed(0, 0), 0
 
 
@@ -112,7 +92,7 @@ def tell(peer: str, package: str, clock: Clock, **settings: Any) -> None:
     'start_s': round(clock.start, 1),
     'tokens': int(tokens),
     'tokens_per_s': round(tokens / rollout_s),
-    'peak_mb': peak_mb(),
+    'peak_mb': process.peak_mb(),
     'first_peak_mb': clock.first_peak_mb,
   }
   print(json.dumps(row))

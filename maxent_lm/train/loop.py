@@ -8,8 +8,7 @@ from typing import Any
 
 import jax
 
-from maxent_lm import hosts
-from maxent_lm import memory as memory_lib
+from maxent_lm import hosts, process
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
@@ -58,10 +57,10 @@ def train(
         break
       collected = collect(step, state)
       if step == start:
-        memory_lib.release()  # what compiling the rollout took
+        process.release_memory()  # what compiling the rollout took
       state, metrics = update(state, reference, collected.batch)
       if step == start:
-        memory_lib.release()
+        process.release_memory()
       if pending is not None:
         record(*pending)
       state = watch.respond(state)  # to the rows before this step's
