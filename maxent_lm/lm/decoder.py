@@ -221,7 +221,7 @@ class LM:
     return hidden, kept
 
   def unstacked(self, params: Params) -> Params:
-    """Parameters for a loop over `decode`, with a tuple of L arrays for every [L, ...].
+    """Parameters for a loop over tokens or rows, with a tuple of L arrays for every [L, ...].
 
     Otherwise each turn of the loop takes every layer's out of the stack, which on CPU copies them.
     Scanned layers stay stacked.
@@ -229,6 +229,13 @@ class LM:
     if self.config.scan_layers:
       return params
     return {**params, 'layers': jax.tree.map(tuple, params['layers'])}
+
+  def stacked(self, params: Params) -> Params:
+    """What `unstacked` undoes."""
+    if self.config.scan_layers:
+      return params
+    layers = jax.tree.map(jnp.stack, params['layers'], is_leaf=lambda x: isinstance(x, tuple))
+    return {**params, 'layers': layers}
 
   def head(self, params: Params) -> Array:
     """The output matrix [D, V], in the parameter dtype: the embedding's transpose if tied."""

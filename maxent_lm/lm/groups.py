@@ -141,7 +141,8 @@ class GroupScorer:
     gradient is summed in float32 and has the parameters' dtypes.
     """
     rows = self._lay_out(tokens, mask)
-    memory, pull_prompts = jax.vjp(lambda params: self._read(params, rows), params)
+    layers = self.lm.unstacked(params)  # and their gradients: once, not in every piece
+    memory, pull_prompts = jax.vjp(lambda layers: self._read(layers, rows), layers)
 
     def step(width: int, row: Array, state: Any) -> Any:
       (of_params, of_memory), found = state
@@ -151,19 +152,20 @@ class GroupScorer:
         scores = self._score(params, shared, rows, row, width)
         return objective(rows.pick(row), jax.tree.map(_flat, scores)), scores
 
-      more, scores = jax.grad(piece, (0, 1), has_aux=True)(params, memory.of(prompt))
+      more, scores = jax.grad(piece, (0, 1), has_aux=True)(layers, memory.of(prompt))
       of_params = jax.tree.map(lambda old, new: old + new, of_params, more[0])
       return (of_params, of_memory.add(prompt, more[1])), _put(found, row, scores)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), (params, memory))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), (layers, memory))
     (of_params, of_memory), found = self._each(rows, step, (nothing, self._blank(rows)))
     (of_prompts,) = pull_prompts(jax.tree.map(_as, of_memory, memory))
-    gradient = jax.tree.map(lambda x, y, like: _as(x + y, like), of_params, of_prompts, params)
-    return jax.tree.map(_flat, found), gradient
+    gradient = jax.tree.map(lambda x, y, like: _as(x + y, like), of_params, of_prompts, layers)
+    return jax.tree.map(_flat, found), self.lm.stacked(gradient)
 
   def scores(self, params: Params, tokens: Array, mask: Array) -> Scores:
     """Scores [B, T], piece by piece, without a gradient."""
     rows = self._lay_out(tokens, mask)
+    params = self.lm.unstacked(params)
     memory = self._read(params, rows)
 
     def step(width: int, row: Array, found: Scores) -> Scores:
