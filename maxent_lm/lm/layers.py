@@ -26,6 +26,28 @@ def parameter(
   return nnx.Param(jnp.full(shape, mean, config.param_dtype), mean=mean, deviation=deviation)
 
 
+@jax.custom_vjp
+def _scaled(x: Array, scale: Array) -> Array:
+  """x * scale, [..., D] and [D].
+
+  The gradient of the scale is a matrix product: as a sum over rows it costs 5% of an update on CPU.
+  """
+  return x * jnp.expand_dims(scale, range(x.ndim - 1))
+
+
+def _scaled_forward(x: Array, scale: Array) -> tuple[Array, tuple[Array, Array]]:
+  return _scaled(x, scale), (x, scale)
+
+
+def _scaled_backward(of: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+  x, scale = of
+  rows = (gradient * x).reshape(-1, x.shape[-1])
+  return _scaled(gradient, scale), jnp.ones(len(rows), rows.dtype) @ rows
+
+
+_scaled.defvjp(_scaled_forward, _scaled_backward)
+
+
 class RMSNorm(nnx.Module):
   """x / sqrt(mean(x^2) + eps) * scale over the last axis, in float32."""
 
@@ -37,8 +59,7 @@ class RMSNorm(nnx.Module):
     """[..., size] -> [..., size], in the dtype of `x`."""
     wide = x.astype(jnp.float32)
     wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps)
-    scale = self.scale[...].astype(jnp.float32)
-    return (wide * jnp.expand_dims(scale, range(x.ndim - 1))).astype(x.dtype)
+    return _scaled(wide, self.scale[...].astype(jnp.float32)).astype(x.dtype)
 
 
 def rope(positions: Array, config: LMConfig) -> Rope:
@@ -75,7 +96,10 @@ class Attention(nnx.Module):
     self.key_norm = RMSNorm(config, h) if config.qk_norm else None
 
   def _project(self, x: Array, weight: nnx.Param, bias: nnx.Param | None) -> Array:
-    out = jnp.einsum('btd,dnh->btnh', x, weight[...].astype(self.dtype))
+    matrix = weight[...].astype(self.dtype)
+    out = (x.reshape(-1, x.shape[-1]) @ matrix.reshape(len(matrix), -1)).reshape(
+      *x.shape[:-1], *matrix.shape[1:]
+    )
     return out if bias is None else out + bias[...].astype(self.dtype)[None, None]
 
   def __call__(self, x: Array, angles: Rope, attend: Attend) -> tuple[Array, tuple]:
@@ -86,7 +110,9 @@ class Attention(nnx.Module):
     query = query if self.query_norm is None else self.query_norm(query)
     key = key if self.key_norm is None else self.key_norm(key)
     mixed, kept = attend(rotate(query, angles), rotate(key, angles), value)
-    return jnp.einsum('btnh,nhd->btd', mixed, self.output[...].astype(self.dtype)), kept
+    output = self.output[...].astype(self.dtype)
+    flat = mixed.reshape(-1, output.shape[0] * output.shape[1])
+    return (flat @ output.reshape(flat.shape[1], -1)).reshape(x.shape), kept
 
 
 class MLP(nnx.Module):
