@@ -56,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
       'chunk': 2048,  # tokens whose logits exist at a time
       'slots': 0,  # rows decoded at a time, the next begin where some have ended; 0: all
       'microbatch': 2048,  # tokens of a device in the update at a time; 0: all, with all columns
-      'widths': 6,  # lengths that it is compiled for: 1, 3/4, 1/2, 3/8 ... of max_new_tokens
+      'widths': 7,  # lengths that it is compiled for: 1, 3/4, 1/2, 3/8 ... of max_new_tokens
     }
   )
   config.mesh = ml_collections.ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})  # -1: the rest

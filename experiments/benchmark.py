@@ -47,7 +47,7 @@ from maxent_lm.types import Array, Batch, Params, Pull, Scorer, Scores
 PROMPT, EOS, ENDS = 32, 1, 1 / 64
 RESPONSE = {'fixed': 64, 'geometric': 256}  # most tokens of a response
 LOGITS = 1 << 24  # that exist at a time in an update, 64 MB
-WIDTHS = 6  # of an update's pieces, as configs/base.py has it
+WIDTHS = 7  # of an update's pieces, as configs/base.py has it
 
 
 class Work(NamedTuple):

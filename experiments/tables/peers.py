@@ -75,7 +75,7 @@ PRESETS = {
 BEST = {  # our options
   Case('smoke', 'geometric'): ['--slots=4'],
   S_VARIABLE: ['--slots=32'],
-  M_VARIABLE: ['--slots=32'],
+  M_VARIABLE: ['--slots=64'],
 }
 PLAIN: Mapping[str, Sequence[str]] = {'fixed': (), 'geometric': ()}
 IN_PARTS = ('--microbatch=2',)

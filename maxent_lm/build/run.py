@@ -336,6 +336,7 @@ def make_sampler(
     eos_id=policy.eos_id,
     confidence_k=confidence_k,
     slots=config.compute.slots,
+    cells=partition.batch_shards(policy.mesh),
   )
 
 

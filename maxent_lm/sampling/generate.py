@@ -7,7 +7,6 @@ group are adjacent), R response columns.
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from maxent_lm.lm.decoder import LM
+from maxent_lm.sampling import loops, streams
 from maxent_lm.sampling import slots as slots_lib
-from maxent_lm.sampling import streams
 from maxent_lm.sampling.deepconf import token_confidence
+from maxent_lm.sampling.loops import Predicate
 from maxent_lm.sampling.policies import Behaviour, draw
 from maxent_lm.sampling.slots import Measured, Prompts, Rollout, Slots
 from maxent_lm.sampling.streams import Stream
@@ -25,7 +25,6 @@ from maxent_lm.types import Array, Params
 
 __all__ = ['Generate', 'Rollout', 'make_generate', 'make_sampler']
 
-HALVED = 32  # caches for responses of so many tokens begin with half of the columns
 REFILL = 8  # slots are filled again when one in so many is idle
 
 
@@ -52,6 +51,7 @@ def make_generate(
   eos_id: int,
   confidence_k: int = 0,
   slots: int = 0,
+  cells: int = 1,
 ) -> Generate:
   """`make_sampler` of a language model's own logits; `params` are the model's."""
   return make_sampler(
@@ -62,6 +62,7 @@ def make_generate(
     eos_id=eos_id,
     confidence_k=confidence_k,
     slots=slots,
+    cells=cells,
   )
 
 
@@ -74,6 +75,7 @@ def make_sampler(
   eos_id: int,
   confidence_k: int = 0,
   slots: int = 0,
+  cells: int = 1,
 ) -> Generate:
   """Builds `generate(params, prompts [N, P], valid [N, P], key, heat=1) -> Rollout` of N G rows.
 
@@ -84,7 +86,9 @@ def make_sampler(
 
   All rows begin together, and decoding stops as soon as every row has ended. With 0 < `slots` < N G
   so many rows are decoded at a time, and where some have ended the next ones begin: the longest
-  responses do not keep all others waiting.
+  responses do not keep all others waiting. When none is left to begin and at most half of them go
+  on, they go on alone, and so again; not where devices share the rows (`cells` > 1), which would
+  have to be sent from one to the other.
   """
 
   def sample(logits: Array, keys: Array, age: Array, heat: Array | float) -> tuple[Array, Measured]:
@@ -115,36 +119,17 @@ def make_sampler(
     def step(at: Slots) -> Slots:
       return write(*slots_lib.read(stream, at))
 
-    def decode(at: Slots, fits: Callable[[Slots], Array]) -> Slots:
-      if count == rows:
-        return jax.lax.while_loop(lambda at: at.live & fits(at), step, at)
-
-      def refill(at: Slots) -> Slots:
-        at = write(*slots_lib.fill(*slots_lib.read(stream, at), begun))
-        return jax.lax.while_loop(lambda at: _is_busy(at) & fits(at), step, at)
-
-      return jax.lax.while_loop(lambda at: (at.live | at.waiting) & fits(at), refill, at)
+    def refill(goes: Predicate, at: Slots) -> Slots:
+      at = write(*slots_lib.fill(*slots_lib.read(stream, at), begun))
+      return jax.lax.while_loop(lambda at: _is_busy(at) & goes(at), step, at)
 
     nothing = _nothing(rows + 1, max_new_tokens, eos_id, confidence_k)
     at = write(*slots_lib.first(begun, nothing, slots=count))
-    for room, wider in itertools.pairwise(_rooms(max_new_tokens)):
-      at = decode(slots_lib.widen(at, wider - room), functools.partial(_fits, wider))
+    turn = refill if count < rows else (lambda _, at: step(at))
+    at = loops.decode(turn, at, halvings=loops.halvings(count) if cells == 1 else 0)
     return jax.tree.map(lambda values: values[:rows], at.rollout)
 
   return jax.jit(generate)
-
-
-def _rooms(columns: int) -> list[int]:
-  """0 and the columns that caches have, one after the other, for responses of so many tokens.
-
-  Every token attends all of a cache, filled or not; every size is a program of its own.
-  """
-  return [0, columns] if columns < HALVED else [0, columns // 2, columns]
-
-
-def _fits(room: int, at: Slots) -> Array:
-  """Whether one more token fits into caches with so many columns for responses."""
-  return (at.steps < room) | (room == at.rollout.tokens.shape[1])
 
 
 def _is_busy(at: Slots) -> Array:

@@ -87,6 +87,11 @@ class Slots(NamedTuple):
     """Whether rows have not begun."""
     return self.next < self.rows
 
+  @property
+  def sparse(self) -> Array:
+    """Whether nothing waits and half of the slots are enough."""
+    return ~self.waiting & (jnp.sum(~self.idle) <= self.row.shape[0] // 2)
+
 
 def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slots]:
   """(what is said [S, V], the slots) of the first rows; `rollout` is of B + 1 rows, without tokens.
@@ -107,6 +112,13 @@ def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slo
 def widen(slots: Slots, columns: int) -> Slots:
   """The slots with `columns` columns more; right before any column has been used twice."""
   return slots._replace(memory=streams.extend(slots.memory, columns))
+
+
+def halve(slots: Slots) -> Slots:
+  """The rows of `sparse` slots in half as many."""
+  kept = jnp.argsort(slots.idle, stable=True)[: slots.row.shape[0] // 2]
+  memory = streams.take(slots.memory, kept)
+  return slots._replace(memory=memory, row=slots.row[kept], age=slots.age[kept])
 
 
 def fill(said: Array, slots: Slots, prompts: Prompts) -> tuple[Array, Slots]:

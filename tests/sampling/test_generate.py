@@ -9,7 +9,7 @@ from maxent_lm.data import pad_prompts
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
-from maxent_lm.sampling import generate as module
+from maxent_lm.sampling import loops
 from maxent_lm.sampling.generate import make_generate
 from maxent_lm.sampling.policies import Sampling
 
@@ -48,6 +48,7 @@ def generate(
   heat=1.0,
   confidence_k=0,
   slots=0,
+  cells=1,
   max_new_tokens=10,
 ):
   lm, params = policy
@@ -59,6 +60,7 @@ def generate(
     eos_id=EOS,
     confidence_k=confidence_k,
     slots=slots,
+    cells=cells,
   )
   tokens, valid = pad_prompts(prompts, multiple=columns)
   return jax.device_get(run(params, tokens, valid, jax.random.key(seed), heat))
@@ -210,12 +212,26 @@ def test_slots_that_are_filled_again_give_the_same_samples(policy, slots):
 @pytest.mark.parametrize('columns', [32, 33])
 def test_caches_that_grow_give_the_same_samples(policy, monkeypatch, slots, columns):
   settings = {'max_new_tokens': columns, 'seed': 1, 'slots': slots}
-  grown = generate(policy, **settings)
-  assert grown.length.max() > columns // 2 + 1, (
+  monkeypatch.setattr(loops, 'NARROWEST', columns + 1)
+  whole = generate(policy, **settings)
+  assert whole.length.max() > columns // 2 + 1, (
     'rows that fit into half of the columns show nothing'
   )
-  monkeypatch.setattr(module, 'HALVED', columns + 1)
-  same(grown, generate(policy, **settings))
+  for narrowest in (8, 16):
+    monkeypatch.setattr(loops, 'NARROWEST', narrowest)
+    same(generate(policy, **settings), whole)
+
+
+@pytest.mark.parametrize('slots', [0, 5, 8])
+@pytest.mark.parametrize('columns', [20, 32])
+def test_slots_that_are_halved_give_the_same_samples(policy, monkeypatch, slots, columns):
+  """In caches that grow before, while and after few rows are left."""
+  settings = {'max_new_tokens': columns, 'seed': 3, 'slots': slots, 'confidence_k': 3}
+  whole = generate(policy, cells=2, **settings)
+  monkeypatch.setattr(loops, 'FEWEST', 1)
+  for narrowest in (2, 8, columns):
+    monkeypatch.setattr(loops, 'NARROWEST', narrowest)
+    same(generate(policy, **settings), whole)
 
 
 def test_slots_do_the_work_of_fewer_steps(policy):
@@ -231,6 +247,23 @@ def test_slots_do_the_work_of_fewer_steps(policy):
     work.append(sum(rows))
   assert work[0] == 12 * (rollout.length.max() - 1)
   assert work[1] < 0.75 * work[0]
+
+
+@pytest.mark.parametrize(('slots', 'share'), [(0, 0.75), (6, 0.9)])
+def test_halved_slots_do_the_work_of_fewer_rows(policy, monkeypatch, slots, share):
+  _, params = policy
+  rows = []
+  work = []
+  monkeypatch.setattr(loops, 'FEWEST', 1)
+  for cells in (2, 1):
+    rows.clear()
+    rollout = generate(
+      (counting(rows), params), slots=slots, cells=cells, max_new_tokens=40, seed=1
+    )
+    jax.effects_barrier()
+    work.append(sum(rows))
+  assert work[1] < share * work[0]
+  assert work[1] >= sum(rollout.length - 1)
 
 
 def test_what_does_not_fit_is_refused(policy):
