@@ -127,17 +127,17 @@ def make_sampler(
 
     nothing = _nothing(rows + 1, max_new_tokens, eos_id, confidence_k)
     at = write(*slots_lib.first(begun, nothing, slots=count))
-    for room, wider in itertools.pairwise(_rooms(max_new_tokens)):
+    for room, wider in itertools.pairwise(rooms(max_new_tokens)):
       at = decode(slots_lib.widen(at, wider - room), functools.partial(_fits, wider))
     return jax.tree.map(lambda values: values[:rows], at.rollout)
 
   return jax.jit(generate)
 
 
-def _rooms(columns: int) -> list[int]:
+def rooms(columns: int) -> list[int]:
   """0 and the columns that caches have, one after the other, for responses of so many tokens.
 
-  Every token attends all of a cache, filled or not; every size is a program of its own.
+  Decoding is one loop for each, and the last one does what is left. Every token attends all of a cache, filled or not; every size is a program of its own.
   """
   return [0, columns] if columns < HALVED else [0, columns // 2, columns]
 

@@ -50,7 +50,7 @@ def test_nothing_is_allocated(plan):
     assert isinstance(leaf, jax.ShapeDtypeStruct)
   assert plan.policy.lm.config.vocab_size == 160
   assert plan.logits == 8 * 9 * 160
-  assert plan.decode_steps == 8
+  assert plan.decode_steps == (8,)
 
 
 def test_the_programs_of_a_run_hold(report):
@@ -129,7 +129,7 @@ def without(report, name, function, *shapes):
   """The report with another program in the place of `name`."""
   with jax.set_mesh(report.plan.policy.mesh):
     text = jax.jit(function).lower(*shapes).compile().as_text()
-  programs = {**report.programs, name: examine.count(text, unknown=1)}
+  programs = {**report.programs, name: examine.count(text)}
   return report._replace(programs=programs)
 
 
