@@ -14,6 +14,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.lm import partition
 from maxent_lm.lm.decoder import LM
 from maxent_lm.sampling import slots as slots_lib
 from maxent_lm.sampling import streams
@@ -88,6 +89,7 @@ def make_sampler(
   """
 
   def sample(logits: Array, keys: Array, age: Array, heat: Array | float) -> tuple[Array, Measured]:
+    logits = partition.whole_rows(logits)
     log_pi = jax.nn.log_softmax(logits)
     possible = jnp.where(log_pi > -jnp.inf, log_pi, 0)  # guidance may rule tokens out
     entropy = -jnp.sum(jnp.exp(log_pi) * possible, axis=-1)
@@ -137,7 +139,8 @@ def make_sampler(
 def rooms(columns: int) -> list[int]:
   """0 and the columns that caches have, one after the other, for responses of so many tokens.
 
-  Decoding is one loop for each, and the last one does what is left. Every token attends all of a cache, filled or not; every size is a program of its own.
+  Decoding is one loop for each, and the last one does what is left. Every token attends all of a
+  cache, filled or not; every size is a program of its own.
   """
   return [0, columns] if columns < HALVED else [0, columns // 2, columns]
 

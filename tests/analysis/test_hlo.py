@@ -72,6 +72,19 @@ def test_loops_multiply_and_an_open_one_runs_as_often_as_is_said():
   assert runs['fused.1'] == (3600, True)
 
 
+def test_open_loops_run_as_often_as_is_said_of_each():
+  """Three, one after the other; the last two have a body of their own."""
+  [head, entry] = LOOPS.replace('ROOT %while.2', '%while.2').removesuffix('}\n').split('ENTRY')
+  later = head[head.index('%decode') :].replace('%decode', '%later')
+  more = """\
+  %while.3 = (s32[], bf16[8,64]{1,0}) while(%while.2), condition=%live, body=%later
+  ROOT %while.4 = (s32[], bf16[8,64]{1,0}) while(%while.3), condition=%live, body=%later
+}
+"""
+  runs = hlo.executions(hlo.parse(f'{head}{later}ENTRY{entry}{more}'), unknown=(100, 7))
+  assert (runs['decode'].count, runs['later'].count) == (100, 7 + 7)
+
+
 def test_an_open_loop_inside_an_open_loop_runs_once():
   inner = LOOPS.replace('direction=LT', 'direction=NE')
   assert hlo.executions(hlo.parse(inner), unknown=(100,))['body'].count == 100

@@ -18,14 +18,15 @@ from maxent_lm.lm import partition
 
 SIZES = {'compute__scan_layers': True, 'compute__remat': True, 'compute__chunk': 8}
 # Numbers of tokens that no parameter has as a dimension, else buffers look like one another.
-BATCH = {'batch__max_prompt_tokens': 56, 'batch__max_new_tokens': 9}
+BATCH = {'batch__max_prompt_tokens': 56}
 MESH = {'mesh__data': 2, 'mesh__fsdp': 2, 'mesh__tensor': 2}
 
 
-def planned(**model):
+def planned(*, columns=9, **model):
   config = tiny_config('vargrad', **SIZES, **MESH, **BATCH)
   config.unlock()
-  config.model.update(vocab_size=160, num_layers=3, **model)
+  config.batch.max_new_tokens = columns
+  config.model.update({'vocab_size': 160, 'num_layers': 3, **model})
   return make_plan(config, jax.devices())
 
 
@@ -78,6 +79,14 @@ def test_decoding_puts_nothing_of_the_vocabulary_together_for_every_token(report
   assert [32, 80] not in often and [16, 160] not in often and [32, 160] not in often
 
 
+def test_drawing_puts_no_rows_of_logits_together():
+  """Devices that share two rows have half of the 152 tokens, which is no whole blocks of 16."""
+  plan = planned(vocab_size=152)
+  found = examine.count(plan.rollout.compile().as_text(), unknown=plan.decode_steps)
+  gathered = [b for each in found.collectives if each.kind == 'all-gather' for b in each.buffers]
+  assert [str(b) for b in gathered if b.dtype == 'f32' and b.dims[0] == 2] == []
+
+
 def test_devices_keep_the_prompts_of_their_rows(report):
   """Keys of 3 layers, 4 prompts, 56 + 9 columns, one of two heads of 16."""
   caches = [sorted((3, 4, columns, 16)) for columns in (56, 65)]
@@ -107,6 +116,24 @@ def test_an_update_works_as_much_as_its_products(report, plan):
   head = plan.policy.params['head'].size * 8 * 10  # one more state a row, at the cut
   least = 2 * (6 * prompts + 5 * (responses + head)) / 8
   assert least < report.programs['update'].flops < 1.25 * least  # padding to chunks
+
+
+@pytest.mark.parametrize('columns', [9, 40])
+def test_a_rollout_works_as_much_as_its_products(columns):
+  """Prompts once a group, then every token but the last; long responses in two loops."""
+  plan = planned(columns=columns)
+  assert sum(plan.decode_steps) == columns - 1
+  assert len(plan.decode_steps) == 1 + (columns >= 32)
+  layers, head = plan.policy.params['layers'], plan.policy.params['head'].size
+  products = sum(w.size for name in ('attention', 'mlp') for w in layers[name].values())
+  attention = 3 * 2 * 2 * 16  # layers, logits and values, two heads of 16
+  prompts = 4 * (56 * (products + attention * 56) + head)
+  widths = [56 + room for room in (columns // 2, columns)[-len(plan.decode_steps) :]]
+  steps = zip(plan.decode_steps, widths, strict=True)
+  tokens = sum(8 * count * (products + attention * width + head) for count, width in steps)
+  text = plan.rollout.compile().as_text()
+  flops = examine.count(text, unknown=plan.decode_steps).flops
+  assert flops == pytest.approx(2 * (prompts + tokens) / 8, rel=0.05)
 
 
 def test_least_times_are_of_the_chip(report):
