@@ -101,7 +101,7 @@ def examine(plan: Plan, slice_: Slice) -> Report:
     programs = dict.fromkeys(('update', 'rollout'), Examined(refused=refused))
     return Report(plan, slice_, programs)
   programs = {
-    'update': _examine(plan.update, unknown=plan.pieces),
+    'update': _examine(plan.update, unknown=(plan.pieces,)),
     'rollout': _examine(plan.rollout, unknown=plan.decode_steps),
   }
   return Report(plan, slice_, programs)
@@ -116,7 +116,7 @@ def device_bytes(tree: Params) -> int:
   )
 
 
-def _examine(lowered: jax.stages.Lowered, *, unknown: int) -> Examined:
+def _examine(lowered: jax.stages.Lowered, *, unknown: Sequence[int]) -> Examined:
   began = time.perf_counter()
   try:
     compiled = lowered.compile()
@@ -137,7 +137,7 @@ def _examine(lowered: jax.stages.Lowered, *, unknown: int) -> Examined:
   )
 
 
-def count(text: str, *, unknown: int) -> Examined:
+def count(text: str, *, unknown: Sequence[int] = (1,)) -> Examined:
   """What the text of a compiled module says of work, collectives and buffers."""
   program = hlo.parse(text)
   runs = hlo.executions(program, unknown=unknown)

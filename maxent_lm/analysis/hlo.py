@@ -4,9 +4,10 @@ Only what costs are counted from (`analysis/cost.py`): shapes, operands, called 
 """
 
 import dataclasses
+import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 BITS = {
@@ -140,13 +141,15 @@ def buffers(kind: str) -> Iterator[Buffer]:
       )
 
 
-def executions(program: Program, *, unknown: int) -> dict[str, Times]:
+def executions(program: Program, *, unknown: Sequence[int] = (1,)) -> dict[str, Times]:
   """How often each computation that runs is run.
 
-  A loop runs as often as XLA knows, or as its condition says (a counter below a constant). One that
-  ends when the data say so runs `unknown` times; inside another such loop, once.
+  A loop runs as often as XLA knows, or as its condition says (a counter below a constant). Those
+  that end when the data say so run `unknown` times, in the order of the program, and all after them
+  as often as the last; inside another such loop, once.
   """
   found: dict[str, Times] = {}
+  told = itertools.chain(unknown, itertools.repeat(unknown[-1]))
 
   def visit(name: str, count: int, is_fused: bool, is_open: bool) -> None:
     old = found.get(name, Times(0, True))
@@ -154,7 +157,7 @@ def executions(program: Program, *, unknown: int) -> dict[str, Times]:
     for each in program.computations[name].values():
       if each.opcode == 'while':
         trips = trip_count(program, each)
-        times = trips if trips is not None else 1 if is_open else unknown
+        times = trips if trips is not None else 1 if is_open else next(told)
         for called in each.called('body', 'condition'):
           visit(called, count * times, is_fused, is_open or trips is None)
       elif each.opcode in ('call', 'conditional', 'async-start'):

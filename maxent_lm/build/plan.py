@@ -1,6 +1,7 @@
 """From a config to the programs of a run, lowered for devices that need not be there."""
 
 import importlib.util
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from maxent_lm.build.run import check_rows, make_sampler
 from maxent_lm.build.training import make_batch_scorer, make_training
 from maxent_lm.data import Sequences, bucket, make_batch
 from maxent_lm.lm import partition
+from maxent_lm.sampling.loops import rooms
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Array, Batch, Params
@@ -29,7 +31,7 @@ class Plan(NamedTuple):
     has_reference: whether the parameters are kept beside the state, as the reference.
     rollout: the lowered sampler of a training step.
     update: the lowered update.
-    decode_steps: the most steps that decoding can take.
+    decode_steps: the most steps of each of the loops that decode.
     pieces: the most that the rows of a device are cut into in an update.
     logits: B R V, the logits of all response tokens of a batch.
   """
@@ -39,7 +41,7 @@ class Plan(NamedTuple):
   has_reference: bool
   rollout: jax.stages.Lowered
   update: jax.stages.Lowered
-  decode_steps: int
+  decode_steps: tuple[int, ...]
   pieces: int
   logits: int
 
@@ -109,12 +111,21 @@ def make_plan(config: Config, devices: Sequence[jax.Device]) -> Plan:
     has_reference=training.has_reference,
     rollout=rollout,
     update=update,
-    decode_steps=waves * batch.max_new_tokens - 1,
+    decode_steps=_decode_steps(batch.max_new_tokens, waves),
     pieces=make_batch_scorer(config, policy, batch.group_size).most_pieces(
       rows // partition.batch_shards(policy.mesh), batch.max_new_tokens
     ),
     logits=rows * batch.max_new_tokens * policy.lm.config.vocab_size,
   )
+
+
+def _decode_steps(columns: int, waves: int) -> tuple[int, ...]:
+  """Of so many waves of responses of so many tokens, which have caches of `loops.rooms`.
+
+  And none of the loops over fewer slots, which responses that all end last do not reach.
+  """
+  ends = [0, *rooms(columns)[:-1], waves * columns - 1]
+  return (*(last - first for first, last in itertools.pairwise(ends)), 0)
 
 
 def _batch(config: Config, policy: Policy, prompt: int) -> Batch:

@@ -19,6 +19,7 @@ MESH_AXES = ('data', 'fsdp', 'tensor')
 
 RULES: Mapping[str, tuple[str, ...]] = {
   'batch': ('data', 'fsdp'),
+  'all': ('data', 'fsdp', 'tensor'),
   'copy': ('data',),  # rows, together on the devices that share one copy of the parameters
   'embed': ('fsdp',),
   'heads': ('tensor',),
@@ -162,6 +163,18 @@ def constrain(values: Array, *axes: str | None) -> Array:
   if mesh.empty:
     return values
   return jax.lax.with_sharding_constraint(values, partition_spec(values.shape, axes, mesh.shape))
+
+
+def whole_rows(logits: Array) -> Array:
+  """[B, V] with its rows over all devices and none of them split; unchanged if those cannot share.
+
+  A device gives away its part of the vocabulary for rows, and holds no more than before.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or logits.shape[0] % mesh.size:
+    return logits
+  # Said first, or XLA would put the head together and compute the rows from it.
+  return constrain(constrain(logits, 'batch', 'vocab'), 'all', None)
 
 
 def place(values: np.ndarray | Array, sharding: Sharding | None) -> Array:

@@ -13,6 +13,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.lm import partition
 from maxent_lm.lm.decoder import LM
 from maxent_lm.sampling import loops, streams
 from maxent_lm.sampling import slots as slots_lib
@@ -92,6 +93,7 @@ def make_sampler(
   """
 
   def sample(logits: Array, keys: Array, age: Array, heat: Array | float) -> tuple[Array, Measured]:
+    logits = partition.whole_rows(logits)
     log_pi = jax.nn.log_softmax(logits)
     possible = jnp.where(log_pi > -jnp.inf, log_pi, 0)  # guidance may rule tokens out
     entropy = -jnp.sum(jnp.exp(log_pi) * possible, axis=-1)

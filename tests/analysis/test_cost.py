@@ -17,12 +17,12 @@ def entry(*lines):
 
 def flops(*lines):
   program = entry(*lines)
-  return cost.flops(program, hlo.executions(program, unknown=1))
+  return cost.flops(program, hlo.executions(program))
 
 
 def moved(*lines):
   program = entry(*lines)
-  return cost.traffic(program, hlo.executions(program, unknown=1))
+  return cost.traffic(program, hlo.executions(program))
 
 
 LEFT = '%a = bf16[640,1024,1]{1,0,2:T(8,128)(2,1)} parameter(0)'
@@ -94,7 +94,7 @@ ENTRY %main (a: f32[36,8,128], i: s32[], n: f32[8,128]) -> f32[36,8,128] {
 
 def test_a_fusion_updates_in_place():
   program = hlo.parse(FUSED)
-  assert cost.traffic(program, hlo.executions(program, unknown=1)) == 4096 + 4 + 4096
+  assert cost.traffic(program, hlo.executions(program)) == 4096 + 4 + 4096
 
 
 NESTED = """\
@@ -123,7 +123,7 @@ ENTRY %main (i: s32[], a: f32[36,8,128]) -> f32[1,8,128] {
 
 def test_a_slice_in_a_fusion_in_a_fusion_is_all_that_is_read():
   program = hlo.parse(NESTED)
-  assert cost.traffic(program, hlo.executions(program, unknown=1)) == 4 + 4096 + 4096
+  assert cost.traffic(program, hlo.executions(program)) == 4 + 4096 + 4096
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_pieces_of_one_collective_are_one():
     f'%b = bf16[8,8]{{1,0}} {gather}',
     f'%c = bf16[8,8]{{1,0}} {gather}',
   )
-  [one] = cost.collectives(program, hlo.executions(program, unknown=1))
+  [one] = cost.collectives(program, hlo.executions(program))
   assert (one.kind, one.bytes, one.group, one.times) == ('all-gather', 128, (0, 1), 1)
 
 
@@ -184,7 +184,7 @@ def test_a_loop_over_layers_on_eight_devices():
   x = shape((rows, width), ('data', 'fsdp'))
   weights = shape((layers, width, width), None, 'fsdp')
   program = hlo.parse(compiled(run, x, weights, mesh=mesh).as_text())
-  runs = hlo.executions(program, unknown=1)
+  runs = hlo.executions(program)
   assert cost.flops(program, runs) == layers * 2 * rows * width * width / 8
   [gather] = cost.collectives(program, runs)
   assert (gather.kind, gather.times, len(gather.group)) == ('all-gather', layers, 4)
@@ -198,5 +198,5 @@ def test_flops_are_those_of_xla_where_nothing_loops():
   b = jax.ShapeDtypeStruct((32, 48), jnp.float32)
   lowered = jax.jit(jnp.matmul).lower(a, b).compile()
   program = hlo.parse(lowered.as_text())
-  got = cost.flops(program, hlo.executions(program, unknown=1))
+  got = cost.flops(program, hlo.executions(program))
   np.testing.assert_allclose(got, lowered.cost_analysis()['flops'])

@@ -65,22 +65,35 @@ def test_types_operands_and_places():
 
 def test_loops_multiply_and_an_open_one_runs_as_often_as_is_said():
   program = hlo.parse(LOOPS)
-  runs = hlo.executions(program, unknown=100)
+  runs = hlo.executions(program, unknown=(100,))
   assert runs['main.1_spmd'] == (1, False)
   assert runs['decode'] == (100, False)
   assert runs['body'] == (3600, False)
   assert runs['fused.1'] == (3600, True)
 
 
+def test_open_loops_run_as_often_as_is_said_of_each():
+  """Three, one after the other; the last two have a body of their own."""
+  [head, entry] = LOOPS.replace('ROOT %while.2', '%while.2').removesuffix('}\n').split('ENTRY')
+  later = head[head.index('%decode') :].replace('%decode', '%later')
+  more = """\
+  %while.3 = (s32[], bf16[8,64]{1,0}) while(%while.2), condition=%live, body=%later
+  ROOT %while.4 = (s32[], bf16[8,64]{1,0}) while(%while.3), condition=%live, body=%later
+}
+"""
+  runs = hlo.executions(hlo.parse(f'{head}{later}ENTRY{entry}{more}'), unknown=(100, 7))
+  assert (runs['decode'].count, runs['later'].count) == (100, 7 + 7)
+
+
 def test_an_open_loop_inside_an_open_loop_runs_once():
   inner = LOOPS.replace('direction=LT', 'direction=NE')
-  assert hlo.executions(hlo.parse(inner), unknown=100)['body'].count == 100
+  assert hlo.executions(hlo.parse(inner), unknown=(100,))['body'].count == 100
 
 
 def test_what_xla_knows_of_a_loop_comes_first():
   known = 'backend_config={"known_trip_count":{"n":"5"},"known_init_step":{"init":"0","step":"1"}}'
   text = LOOPS.replace('body=%body', f'body=%body, {known}')
-  assert hlo.executions(hlo.parse(text), unknown=1)['body'].count == 5
+  assert hlo.executions(hlo.parse(text))['body'].count == 5
 
 
 def test_loops_that_xla_unrolls_step_by_more():
@@ -97,7 +110,7 @@ def test_loops_that_xla_unrolls_step_by_more():
     '  %two = s32[] constant(2)\n  %add.1 = s32[] add(%gte.3, %two)\n'
     '  ROOT %tuple.1 = (s32[], bf16[8,64]{1,0}) tuple(%add.1, %fusion.1)',
   )
-  assert hlo.executions(hlo.parse(unrolled), unknown=1)['body'].count == 18
+  assert hlo.executions(hlo.parse(unrolled))['body'].count == 18
 
 
 def test_a_comparison_inside_a_fusion_is_seen():

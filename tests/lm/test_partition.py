@@ -158,7 +158,7 @@ def test_devices_score_the_rows_that_they_have(chunk):
     program = hlo.parse(jax.jit(score).lower(hidden, head, tokens).compile().as_text())
   pieces = -(-72 // chunk)
   states = pieces * -(-18 // pieces)
-  flops = cost.flops(program, hlo.executions(program, unknown=1))
+  flops = cost.flops(program, hlo.executions(program))
   assert flops == 2 * states * lm.config.d_model * lm.config.vocab_size / 2
 
 

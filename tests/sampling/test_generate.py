@@ -1,11 +1,14 @@
 """Rollouts against the scorer: what was recorded while sampling is what training will see."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from maxent_lm.data import pad_prompts
+from maxent_lm.lm import partition
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
@@ -269,3 +272,18 @@ def test_halved_slots_do_the_work_of_fewer_rows(policy, monkeypatch, slots, shar
 def test_what_does_not_fit_is_refused(policy):
   with pytest.raises(ValueError, match='A cache of 68 slots does not fit'):
     generate(policy, max_new_tokens=60)
+
+
+@pytest.mark.parametrize('prompts', [PROMPTS, PROMPTS * 2 + PROMPTS[:2]])
+def test_eight_devices_draw_what_one_does(prompts):
+  """12 rows, which eight devices cannot share, and 32, which they can; 26 tokens are no blocks."""
+  lm = LM(dataclasses.replace(CONFIG, vocab_size=52))
+  params = jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, lm.init(0))
+  mesh = partition.make_mesh(data=2, fsdp=2, tensor=2)
+  one = generate((lm, params), prompts)
+  with jax.set_mesh(mesh):
+    placed = jax.device_put(params, partition.param_shardings(params, mesh))
+    eight = generate((lm, placed), prompts)
+  np.testing.assert_array_equal(eight.tokens, one.tokens)
+  np.testing.assert_allclose(eight.logp, one.logp, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(eight.entropy, one.entropy, rtol=1e-5, atol=1e-5)
