@@ -64,7 +64,8 @@ def named(argv):
   script = argv[2].replace('.', '/') + '.py' if argv[1] == '-m' else argv[1]
   sources = ''.join(path.read_text() for path in (ROOT / script).parent.glob('*.py'))
   known = set(re.findall(r"DEFINE_\w+\(\s*'(\w+)'", sources))
-  wrong = {re.split('[=.]', each)[0].removeprefix('--') for each in argv if each[:2] == '--'} - known
+  asked = {re.split('[=.]', each[2:])[0] for each in argv if each.startswith('--')}
+  wrong = asked - known
   return f'no such flag: {", ".join(sorted(wrong))}' if wrong else ''
 
 

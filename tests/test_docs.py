@@ -13,6 +13,7 @@ import documents
 import pytest
 import yaml
 from documents import PAGES, ROOT
+from test_architecture import FLOORS
 
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.analysis import tables
@@ -110,8 +111,9 @@ def test_targets_and_extras_exist():
 
 def test_commands_are_found_wherever_they_stand():
   text = (
-    '```sh\nsrun -n 2 python a.py ...   # python c.py\nfor i in 0 1; do python b.py --process_id=$i '
-    "& done; wait\nssh POD --command='python d.py'\necho '{}' |\n  python -m e \\\n    [--f=1]\n```\n"
+    '```sh\nsrun -n 2 python a.py ...   # python c.py\n'
+    'for i in 0 1; do python b.py --process_id=$i & done; wait\n'
+    "ssh POD --command='python d.py'\necho '{}' |\n  python -m e \\\n    [--f=1]\n```\n"
     'And `python g.py\n--h`, `python <name>.py`, `make test`.\n```json\npython no.py\n```\n'
   )
   found = [' '.join(each.argv) for each in documents.commands(text, 'page')]
@@ -140,6 +142,7 @@ def finish(command, cwd):
   return ran.stdout
 
 
+@pytest.mark.slow
 def test_the_chain_of_readme_runs(checkout):
   """Warm start, training, evaluation and what is made of it, as they are written, but tiny."""
   block = next(f for f in documents.fences(README) if 'experiments/pretrain.py' in f.text)
@@ -167,7 +170,7 @@ def test_the_programs_of_the_sandbox_page_run(checkout):
 
 
 @pytest.mark.parametrize('page', WITH_PYTHON, ids=name)
-def test_the_python_of_a_page_is_one_program(page, monkeypatch):
+def test_the_python_of_a_page_is_one_program(page):
   """Its assertions hold; what it adds to the tables of the package is taken back."""
   kept = [(table, dict(table)) for table in (LOSSES, TRANSFORMS, TASKS, CONTROLLERS)]
   names = {'__name__': 'page'}
@@ -183,10 +186,11 @@ def test_the_python_of_a_page_is_one_program(page, monkeypatch):
 
 
 def test_every_page_of_concepts_checks_its_formulas():
-  concepts = sorted((ROOT / 'docs' / 'concepts').glob('*.md'))
-  with_formulas = [
-    page for page in concepts if any(f.language == 'math' for f in documents.fences(page.read_text()))
-  ]
+  languages = {
+    page: {fence.language for fence in documents.fences(page.read_text())}
+    for page in (ROOT / 'docs' / 'concepts').glob('*.md')
+  }
+  with_formulas = [page for page, found in languages.items() if 'math' in found]
   assert with_formulas and set(with_formulas) <= set(WITH_PYTHON)
   assert all('assert ' in page.read_text() for page in with_formulas)
 
@@ -214,7 +218,7 @@ def test_paths_that_are_named_exist(page):
 
 def test_every_page_is_in_the_navigation():
   settings = (ROOT / 'mkdocs.yml').read_text()
-  docs = [page.relative_to(ROOT / 'docs').as_posix() for page in PAGES if 'docs' in page.parts]
+  docs = [name(page).removeprefix('docs/') for page in PAGES if name(page).startswith('docs/')]
   outside = [page for page in docs if f'{page}\n' not in settings]
   assert all(page.startswith('tables/') for page in outside)  # linked from tables/README.md
 
@@ -225,14 +229,14 @@ def numbers(table):
 
 
 @pytest.mark.parametrize(
-  'page', [page for page in PAGES if page.name == 'README.md'], ids=name
+  'page', [page for page in PAGES if not name(page).startswith('docs/')], ids=name
 )
 def test_numbers_name_the_script_that_made_them(page):
-  """In the section of a table of numbers, a figure, or a number with a decimal, a script is named."""
+  """The section of a table of numbers, of a figure, or of a number with decimals names a script."""
   unnamed = []
   for section in documents.sections(page.read_text()):
-    figures = re.search(r'!\[', section) or re.search(r'(?<![\w.-])\d*\.\d+(?![\w.]*`)', section)
-    if figures or any(numbers(table) for table in documents.tables(section)):
+    measured = re.search(r'!\[|(?<![\w.-])(?<!>= )\d*\.\d+', section)
+    if measured or any(numbers(table) for table in documents.tables(section)):
       scripts = SCRIPT.findall(section)
       if not any((ROOT / script).exists() for script in scripts):
         unnamed.append(section[:200])
@@ -273,18 +277,17 @@ def test_an_exact_table_is_the_one_in_docs(script, build):
 def test_the_map_has_every_room():
   rooms = next(table for table in documents.tables(README) if table[0][0] == 'floor')
   shown = {
-    (int(row[0]), name.removesuffix('/').removesuffix('.py'))
+    (int(row[0]), room.removesuffix('/').removesuffix('.py'))
     for row in rooms[2:]
-    for name in re.findall(r'`([\w./]+)`', row[1])
+    for room in re.findall(r'`([\w./]+)`', row[1])
   }
-  from test_architecture import FLOORS
-
   assert shown == {(floor, room) for floor, own in enumerate(FLOORS) for room in own}
 
 
 # --- the site, and what stands beside it -----------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly(tmp_path):
   """Needs `make docs`'s packages: formulas, links, anchors, and the docstrings of every room."""
   for package in ('mkdocs', 'material', 'mkdocstrings', 'latex2mathml'):
