@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 PYTEST := .venv/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
-.PHONY: quickstart test test-parity lint format clean
+.PHONY: quickstart test test-parity lint format docs clean
 
 quickstart: .venv/.installed
 	.venv/bin/python experiments/quickstart.py --workdir=runs/quickstart
@@ -24,8 +24,11 @@ format: .venv/.installed-test
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .cache site
 
 .venv/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -40,4 +43,8 @@ clean:
 
 .venv/.installed-parity: .venv/.installed-test
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,parity]'
+	touch $@
+
+.venv/.installed-docs: .venv/.installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@
