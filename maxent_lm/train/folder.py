@@ -4,6 +4,7 @@ config.json      the resolved config          start/      the policy before the 
 versions.json    packages, device, commit     model/      the policy after the last step
 metrics.jsonl    one line a step              checkpoints/
 samples.jsonl    responses to read            tensorboard/
+rollouts.jsonl   a few more, with entropy, value and advantage of every token (train/look.py)
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
 """
@@ -25,6 +26,7 @@ from maxent_lm.tasks.sandbox.jail import TIERS
 
 FREE = (
   *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
+  'config.look.',
   *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
   'config.self_training.rounds',
 )
