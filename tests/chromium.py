@@ -8,12 +8,20 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 BINARY = next(filter(None, map(shutil.which, NAMES)), None)
 KEYS = {'ArrowLeft': 37, 'ArrowUp': 38, 'ArrowRight': 39, 'ArrowDown': 40, 'Tab': 9, 'Escape': 27}
 PATIENCE = 120  # seconds for an answer
+# The browser reads commands from descriptor 3 and answers on 4.
+LAUNCH = """
+import fcntl, os, sys
+for number, pipe in enumerate([fcntl.fcntl(int(x), fcntl.F_DUPFD, 10) for x in sys.argv[1:3]]):
+  os.dup2(pipe, 3 + number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Page:
@@ -62,14 +70,20 @@ class Page:
       mobile=False,
     )
     self.send('Page.navigate', url=path.resolve().as_uri())
-    while self.run('document.readyState') != 'complete' or self.run('location.protocol') != 'file:':
-      time.sleep(0.05)
+    self.wait("document.readyState === 'complete' && location.protocol === 'file:'", True)
 
   def run(self, expression):
     """The value of a JavaScript expression."""
     found = self.send('Runtime.evaluate', expression=expression, returnByValue=True)
     assert 'exceptionDetails' not in found, found['exceptionDetails']
     return found['result'].get('value')
+
+  def wait(self, expression, value):
+    """Until the expression has this value."""
+    deadline = time.monotonic() + PATIENCE
+    while self.run(expression) != value:
+      assert time.monotonic() < deadline, f'{expression} is {self.run(expression)!r}'
+      time.sleep(0.05)
 
   def press(self, key):
     """One key, as a keyboard sends it."""
@@ -98,8 +112,9 @@ class Page:
 
   def requests(self):
     """Addresses that were asked for, the page's own left out."""
-    sent = [each['params'] for each in self.events if each['method'] == 'Network.requestWillBeSent']
-    return [each['request']['url'] for each in sent if each['request']['url'] != each['documentURL']]
+    sent = [each for each in self.events if each['method'] == 'Network.requestWillBeSent']
+    pairs = [(each['params']['request']['url'], each['params']['documentURL']) for each in sent]
+    return [asked for asked, own in pairs if asked != own]
 
 
 @contextlib.contextmanager
@@ -107,7 +122,7 @@ def browser(profile):
   """A page of a Chromium that ends with the block; `profile` is an empty folder."""
   (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
   command = [
-    *('sh', '-c', f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', 'sh', BINARY),
+    *(sys.executable, '-c', LAUNCH, str(theirs_in), str(theirs_out), BINARY),
     *('--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'),
     *('--remote-debugging-pipe', f'--user-data-dir={profile}', '--hide-scrollbars'),
     *('--no-first-run', '--disable-background-networking', '--disable-component-update'),

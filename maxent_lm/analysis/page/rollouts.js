@@ -7,7 +7,7 @@ class Rollouts {
     this.data = data;
     this.run = data.runs.findIndex((run) => run.rollouts.length);
     this.shading = 0;
-    this.at = 0;
+    this.at = -1; // place of the step among `steps`
     this.element = Object.fromEntries(
       ['whose', 'shading', 'step', 'step-now', 'step-field', 'before', 'after', 'filter', 'scale', 'found', 'groups', 'readout'].map(
         (id) => [id, document.getElementById(id)],
@@ -131,10 +131,10 @@ class Rollouts {
   message(shown, wanted) {
     if (!this.groups.length) return 'There are no rollouts to show.';
     const responses = shown.reduce((sum, group) => sum + group.rows.length, 0);
-    const count = `${shown.length} prompt${shown.length === 1 ? '' : 's'}, ${responses} responses`;
+    const count = `${counted(shown.length, 'prompt')}, ${counted(responses, 'response')}`;
     if (!wanted) return `${count} of step ${this.steps[this.at]}, grouped by meaning.`;
     const most = shown.length > SHOWN_AT_ONCE ? `; the first ${SHOWN_AT_ONCE} are shown` : '';
-    return `${count} in ${new Set(shown.map((group) => group.step)).size} steps${most}.`;
+    return `${count} in ${counted(new Set(shown.map((group) => group.step)).size, 'step')}${most}.`;
   }
 
   group(group, withStep) {
@@ -148,8 +148,8 @@ class Rollouts {
     const mean = rewards.reduce((a, b) => a + b, 0) / (rewards.length || 1);
     const facts = [
       ...(withStep ? [`step ${group.step}`] : []),
-      `${group.rows.length} responses`,
-      `${order.length} meaning${order.length === 1 ? '' : 's'}`,
+      counted(group.rows.length, 'response'),
+      counted(order.length, 'meaning'),
       ...(rewards.length ? [`mean reward ${short(mean)}`] : []),
     ];
     const title = html('h3', { class: 'mono' });
@@ -162,7 +162,7 @@ class Rollouts {
     const which = html('div', { class: 'which' });
     const label = html('h4', { class: 'mono' });
     label.textContent = name ?? 'no meaning';
-    which.append(label, html('span', { class: 'facts' }, `${rows.length} response${rows.length === 1 ? '' : 's'}`));
+    which.append(label, html('span', { class: 'facts' }, counted(rows.length, 'response')));
     return html('section', { class: 'cluster' }, which, html('div', {}, ...rows.map((row) => this.response(row))));
   }
 
@@ -271,6 +271,10 @@ class Rollouts {
     next.setAttribute('tabindex', '0');
     next.focus();
   }
+}
+
+function counted(number, what) {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 function numberOf(row, field, place) {
