@@ -51,6 +51,15 @@ function runningMean(values, width) {
   });
 }
 
+// Means of up to `count` parts of the values, one after the other.
+function blockMeans(values, count) {
+  const parts = Math.min(count, values.length);
+  return Array.from({ length: parts }, (_, i) => {
+    const [from, to] = [i, i + 1].map((at) => Math.round((at * values.length) / parts));
+    return runningMean(values.slice(from, to), to - from).findLast((value) => value !== null) ?? null;
+  });
+}
+
 function marker(kind, x, y, size = 3.4) {
   const shape =
     kind === 'circle'
@@ -215,6 +224,7 @@ function pathChart(title, xLabel, yLabel, paths) {
     const points = path.x.map((value, i) => (value === null || path.y[i] === null ? [0, null] : [x(value), y(path.y[i])]));
     const group = svg('g', { class: `s${path.number}` }, svg('path', { d: pathOf(points), class: 'curve' }));
     const there = points.filter((point) => point[1] !== null);
+    for (const point of there) group.append(marker(MARKERS[path.number], ...point, 2.2));
     const start = marker(MARKERS[path.number], ...there[0], 4.5);
     start.style.fill = 'var(--card)';
     start.style.stroke = 'var(--own)';

@@ -57,10 +57,9 @@ function drawPlanes() {
   const paths = DATA.runs.flatMap((run, number) => {
     const [success, distinct] = ['success', 'distinct'].map((name) => run.metrics[name]?.values ?? []);
     if (success.length !== distinct.length || !success.some((value, i) => value !== null && distinct[i] !== null)) return [];
-    const width = Math.max(1, Math.floor(success.length / 10));
-    return [{ number, name: run.name, x: runningMean(success, width), y: runningMean(distinct, width) }];
+    return [{ number, name: run.name, x: blockMeans(success, 20), y: blockMeans(distinct, 20) }];
   });
-  if (paths.length) planes.append(pathChart('In training, running mean over a tenth', 'share of right responses', 'different right ones a prompt', paths));
+  if (paths.length) planes.append(pathChart('In training, means over twentieths of the run', 'share of right responses', 'different right ones a prompt', paths));
   if (!planes.children.length) planes.append(html('p', { class: 'note' }, 'Nothing to show: no evaluation, and no count of different right responses.'));
 }
 
