@@ -27,7 +27,7 @@ STYLES: tuple[Style, ...] = (
   ('#000000', 'X', '-.'),
   ('#999999', '*', ':'),
 )
-LOOK = {
+LOOK: dict[Any, Any] = {
   **{'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#dfe3e6', 'grid.linewidth': 0.8},
   **{'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#5b6670'},
   **{'axes.labelcolor': '#1d2329', 'text.color': '#1d2329'},
@@ -108,8 +108,9 @@ def at_k(axes: 'Axes', table: Mapping[str, Any], families: Mapping[str, str]) ->
     axes.plot(
       ks, [table[f'{prefix}{k}'] for k in ks], line, color=colour, marker=marker, label=label
     )
-    low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
-    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+    if all(f'{prefix}{k}_low' in table for k in ks):
+      low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
+      axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
   axes.set_xscale('log', base=2)
   axes.xaxis.set_major_formatter('{x:.0f}')
   axes.set(xlabel='samples k', ylabel='mean over problems', ylim=(-0.02, 1.02))
@@ -174,9 +175,7 @@ def bars(axes: 'Axes', bars: Mapping[str, Mapping[str, float]], label: str) -> N
 def panels(path: pathlib.Path, *draw: Callable[['Axes'], None]) -> None:
   """One panel beside the other, each drawn by a function of its axes, as a PNG."""
   plt = _pyplot()
-  figure, axes = plt.subplots(
-    1, len(draw), figsize=(5 * len(draw), 4.5), squeeze=False
-  )
+  figure, axes = plt.subplots(1, len(draw), figsize=(5 * len(draw), 4.5), squeeze=False)
   for place, each in zip(axes.flat, draw, strict=True):
     each(place)
   figure.savefig(path)
@@ -208,9 +207,7 @@ def distances(path: pathlib.Path, curves: Mapping[str, Rows], labels: Mapping[st
   """One panel a metric of `labels`, on a logarithmic scale; a series for every run, as a PNG."""
   plt = _pyplot()
   styles = dict(zip(curves, STYLES, strict=False))
-  figure, axes = plt.subplots(
-    1, len(labels), figsize=(5.5 * len(labels), 4.5), squeeze=False
-  )
+  figure, axes = plt.subplots(1, len(labels), figsize=(5.5 * len(labels), 4.5), squeeze=False)
   for place, (metric, label) in zip(axes.flat, labels.items(), strict=True):
     learning_curve(place, curves, styles, metric, label)
     place.set_yscale('log')

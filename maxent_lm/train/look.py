@@ -83,7 +83,7 @@ class Look:
     ]
 
   def numbers(self, views: Views, batch: Batch, temperature: Temperature) -> dict[str, Array]:
-    """{look/name: [n, T]}, 0 outside the mask; `batch` is as the loss sees it."""
+    """{look/name: [n, T]}, 0 outside the mask; `batch` is as the transforms make it."""
     views = jax.lax.stop_gradient(views)
     steps = values.trained('look', views, batch, temperature, self.value)
     implied = jnp.where(steps.kappa > 0, steps.kappa * steps.log_ratio, 0)
@@ -95,8 +95,7 @@ class Look:
       **({'advantage': batch.advantage} if self.advantage else {}),
     }
     rows = jnp.array([row for row in self.rows if row < len(batch.mask)], jnp.int32)
-    kept = {f'{PREFIX}{name}': jnp.where(batch.mask, each, 0)[rows] for name, each in found.items()}
-    return kept
+    return {f'{PREFIX}{name}': jnp.where(batch.mask, x, 0)[rows] for name, x in found.items()}
 
   def lines(self, fresh: Fresh, numbers: Mapping[str, np.ndarray]) -> Iterator[Row]:
     """What is written of a step; `numbers` as above. Rows of unknown reward are left out."""

@@ -51,8 +51,8 @@ class Parts(NamedTuple):
   that looks at one row at a time, without networks beside the policy, and for a transform that
   does not look at the policy; None is for all others, and gives the same gradient in two passes.
 
-  `look` (views, batch as the loss sees it, temperature) gives arrays to look at, which go along
-  with the metrics (`train/look.py`).
+  `look` (views, batch as the loss sees it but with all its tokens, temperature) gives arrays to
+  look at, which go along with the metrics (`train/look.py`).
   """
 
   scorer: Scorer
@@ -175,7 +175,9 @@ def _judge(parts: Parts, views: Views, state: TrainState, batch: Batch) -> tuple
     beside, more = parts.auxiliary(views, batch, temperature)
     loss += parts.reduction(beside, batch.mask)
     metrics = {**metrics, **more}
-  seen = {} if parts.look is None else parts.look(views, shaped, temperature)
+  seen = {}
+  if parts.look is not None:
+    seen = parts.look(views, shaped._replace(mask=batch.mask), temperature)
   metrics = {**metrics, **_observations(views, batch), 'loss': loss, **seen}
   return loss, (metrics, _rows(views, batch))
 

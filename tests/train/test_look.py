@@ -102,7 +102,13 @@ def test_nothing_is_kept_where_nothing_is_asked_for(tmp_path):
   run = build.rollout_run(config, tmp_path / 'run')
   assert run.look is None
   run.checkpointer.close()
-  with pytest.raises(
-    ValueError, match='config.look.problems and config.look.samples start'
-  ):
+  with pytest.raises(ValueError, match='config.look.problems and config.look.samples start'):
     build.rollout_run(tiny_config(look__samples=-1), tmp_path / 'other')
+
+
+def test_rows_that_a_filter_drops_keep_their_numbers(tmp_path):
+  """Nothing is right here, so that the filter leaves no row to learn from."""
+  options = {'steps': 1, 'transforms': ('positive_rows',)}
+  build.rollout_run(tiny_config('grpo', **options), tmp_path / 'run').train()
+  rows = [row for row in rows_of(tmp_path / 'run') if row['reward'] < 1]
+  assert rows and all(min(row['entropy']) > 0.1 for row in rows)
