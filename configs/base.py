@@ -465,7 +465,10 @@ def get_config() -> ml_collections.ConfigDict:
     }
   )
   config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
-  config.samples_every = 10  # steps between responses written to samples.jsonl
+  config.samples_every = 10  # steps between responses written to samples.jsonl, rollouts.jsonl
+  # rollouts.jsonl: of so many problems of such a step so many samples each, with entropy, value and
+  # advantage of every token, for experiments/report.py; 0: none.
+  config.look = ml_collections.ConfigDict({'problems': 2, 'samples': 8})
   return config
 
 

@@ -162,7 +162,6 @@ def panel(axes: 'Axes', rows: Sequence[Row], varied: str) -> None:
   axes.set(xlabel=varied, ylabel='microseconds a token')
   for place in (axes, memory):
     place.set_ylim(bottom=0)
-  axes.grid(alpha=0.3)
   axes.legend(handles=lines, fontsize=8)
 
 

@@ -1,4 +1,8 @@
-"""Pictures of runs, in one style that also reads without colour: a marker for every series."""
+"""Pictures of runs, in one style that also reads without colour.
+
+Series differ in colour, marker and line (`STYLES`), bars in colour and hatching; everything else is
+`LOOK`, for all pictures. The report's page has the same two colours, markers and lines.
+"""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +27,14 @@ STYLES: tuple[Style, ...] = (
   ('#000000', 'X', '-.'),
   ('#999999', '*', ':'),
 )
+LOOK: dict[Any, Any] = {
+  **{'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#dfe3e6', 'grid.linewidth': 0.8},
+  **{'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#5b6670'},
+  **{'axes.labelcolor': '#1d2329', 'text.color': '#1d2329'},
+  **{'xtick.color': '#5b6670', 'ytick.color': '#5b6670', 'font.size': 9.5},
+  **{'lines.linewidth': 1.6, 'lines.markersize': 5, 'legend.frameon': False},
+  **{'savefig.dpi': 120, 'figure.constrained_layout.use': True},
+}
 HATCHES = ('', '//', '..', 'xx')
 FILLS = (1.0, 0.0, 0.35)  # how opaque markers are filled, each time the styles have run out
 
@@ -46,7 +58,6 @@ def learning_curve(
         label=name,
       )
   axes.set(xlabel='step', ylabel=label)
-  axes.grid(alpha=0.3)
 
 
 def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str) -> None:
@@ -59,7 +70,6 @@ def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str)
     )
   widest, highest = (1.25 * max(row[key] for row in rows) or 1.0 for key in (x, y))
   axes.set(xlabel=x, ylabel=y, xlim=(0, widest), ylim=(0, highest))
-  axes.grid(alpha=0.3)
 
 
 def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
@@ -69,21 +79,20 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   left out.
   """
   plt = _pyplot()
-  figure, axes = plt.subplots(figsize=(10, 7), layout='constrained')
+  figure, axes = plt.subplots(figsize=(10, 7))
   rows = [row for row in rows if x in row and y in row]
   names = dict.fromkeys(row[by] for row in rows)
   for number, name in enumerate(names):
     colour, marker, _ = STYLES[number % len(STYLES)]
     fill = (colour, FILLS[number // len(STYLES) % len(FILLS)])
     points = np.array([(row[x], row[y]) for row in rows if row[by] == name])
-    axes.scatter(*points.T, s=12, color=colour, alpha=0.5)
+    axes.scatter(*points.T, s=14, color=colour, marker=marker, alpha=0.45, linewidths=0)
     mean = tuple(points.mean(axis=0))
     look = {'marker': marker, 'edgecolors': colour, 'facecolors': fill}
     axes.scatter(*mean, s=90, label=name, zorder=3, **look)
   axes.set(xlabel=x, ylabel=y)
-  axes.grid(alpha=0.3)
   figure.legend(loc='outside right upper')
-  figure.savefig(path, dpi=120)
+  figure.savefig(path)
   plt.close(figure)
 
 
@@ -99,12 +108,12 @@ def at_k(axes: 'Axes', table: Mapping[str, Any], families: Mapping[str, str]) ->
     axes.plot(
       ks, [table[f'{prefix}{k}'] for k in ks], line, color=colour, marker=marker, label=label
     )
-    low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
-    axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
+    if all(f'{prefix}{k}_low' in table for k in ks):
+      low, high = ([table[f'{prefix}{k}{end}'] for k in ks] for end in ('_low', '_high'))
+      axes.fill_between(ks, low, high, color=colour, alpha=0.15, linewidth=0)
   axes.set_xscale('log', base=2)
   axes.xaxis.set_major_formatter('{x:.0f}')
   axes.set(xlabel='samples k', ylabel='mean over problems', ylim=(-0.02, 1.02))
-  axes.grid(alpha=0.3)
   axes.legend()
 
 
@@ -124,7 +133,6 @@ def reliability(
   limits = (-0.03, 1.03)
   axes.set(xlabel='share of the majority', ylabel='share of right majorities')
   axes.set(xlim=limits, ylim=limits, aspect='equal')
-  axes.grid(alpha=0.3)
   axes.legend()
 
 
@@ -136,7 +144,6 @@ def slope(axes: 'Axes', x: np.ndarray, y: np.ndarray, fitted: float) -> None:
   axes.plot(ends, ends, ':', color=STYLES[-1][0], label='soft optimum, slope 1')
   axes.plot(ends, fitted * ends, '--', color=STYLES[1][0], label=f'fitted, slope {fitted:.3g}')
   axes.set(xlabel='R / kappa, within problems', ylabel='log pi - log prior, within problems, nats')
-  axes.grid(alpha=0.3)
   axes.legend()
 
 
@@ -160,7 +167,7 @@ def bars(axes: 'Axes', bars: Mapping[str, Mapping[str, float]], label: str) -> N
   axes.axhline(1, color=STYLES[6][0], linewidth=1)
   axes.set_xticks(range(len(groups)), groups)
   axes.set(ylabel=label)
-  axes.grid(alpha=0.3, axis='y')
+  axes.grid(visible=False, axis='x')
   if bars:
     axes.legend(fontsize=8)
 
@@ -168,12 +175,10 @@ def bars(axes: 'Axes', bars: Mapping[str, Mapping[str, float]], label: str) -> N
 def panels(path: pathlib.Path, *draw: Callable[['Axes'], None]) -> None:
   """One panel beside the other, each drawn by a function of its axes, as a PNG."""
   plt = _pyplot()
-  figure, axes = plt.subplots(
-    1, len(draw), figsize=(5 * len(draw), 4.5), layout='constrained', squeeze=False
-  )
+  figure, axes = plt.subplots(1, len(draw), figsize=(5 * len(draw), 4.5), squeeze=False)
   for place, each in zip(axes.flat, draw, strict=True):
     each(place)
-  figure.savefig(path, dpi=120)
+  figure.savefig(path)
   plt.close(figure)
 
 
@@ -182,7 +187,7 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
   plt = _pyplot()
   names = dict.fromkeys([*runs, *(row['name'] for row in rows)])
   styles = dict(zip(names, STYLES, strict=False))
-  figure, axes = plt.subplots(2, 3, figsize=(13, 7.2), layout='constrained')
+  figure, axes = plt.subplots(2, 3, figsize=(13, 7.2))
   curves = {
     'success': 'accuracy of the samples',
     'distinct': 'different solutions in a group',
@@ -194,7 +199,7 @@ def report(path: pathlib.Path, rows: Rows, runs: Mapping[str, Rows], *, samples:
     learning_curve(place, runs, styles, metric, label)
   axes.flat[0].legend()
   plane(axes.flat[5], rows, styles, 'pass@1', f'coverage@{samples}')
-  figure.savefig(path, dpi=120)
+  figure.savefig(path)
   plt.close(figure)
 
 
@@ -202,24 +207,23 @@ def distances(path: pathlib.Path, curves: Mapping[str, Rows], labels: Mapping[st
   """One panel a metric of `labels`, on a logarithmic scale; a series for every run, as a PNG."""
   plt = _pyplot()
   styles = dict(zip(curves, STYLES, strict=False))
-  figure, axes = plt.subplots(
-    1, len(labels), figsize=(5.5 * len(labels), 4.5), layout='constrained', squeeze=False
-  )
+  figure, axes = plt.subplots(1, len(labels), figsize=(5.5 * len(labels), 4.5), squeeze=False)
   for place, (metric, label) in zip(axes.flat, labels.items(), strict=True):
     learning_curve(place, curves, styles, metric, label)
     place.set_yscale('log')
   axes.flat[0].legend()
-  figure.savefig(path, dpi=120)
+  figure.savefig(path)
   plt.close(figure)
 
 
 def _pyplot() -> Any:
-  """matplotlib.pyplot that needs no display; imported only where something is drawn."""
+  """matplotlib.pyplot in the one style; needs no display, and is imported only to draw."""
   import matplotlib
 
   matplotlib.use('Agg')
   import matplotlib.pyplot as plt
 
+  plt.rcParams.update(LOOK)
   return plt
 
 

@@ -14,7 +14,7 @@ from maxent_lm.build.guards import make_guards
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
 from maxent_lm.build.tasks import make_task
-from maxent_lm.build.training import make_training
+from maxent_lm.build.training import make_look, make_training
 from maxent_lm.build.update import make_measure
 from maxent_lm.data import Reader, Sequences, bucket, make_batch
 from maxent_lm.evaluation import Evaluation
@@ -30,6 +30,7 @@ from maxent_lm.train.ahead import Ahead
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, Rollouts, Sample
 from maxent_lm.train.guards import Guards
+from maxent_lm.train.look import Look
 from maxent_lm.train.rounds import Example, Examples
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
@@ -52,6 +53,7 @@ class Run:
   update: Update
   checkpointer: Checkpointer
   guards: Guards
+  look: Look | None = None
 
   def train(self) -> TrainState:
     """Trains from the newest checkpoint to `config.steps`, then exports `workdir/model`."""
@@ -68,6 +70,7 @@ class Run:
         samples_every=self.config.samples_every,
         guards=self.guards,
         memory=lambda: {name: each.memory for name, each in self.remembers.items()},
+        look=self.look,
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
@@ -110,9 +113,8 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   task, group_size = rollouts.reader.task, batch.group_size
   collect = mixed or counted or ahead or rollouts
   data, tier = fingerprint(task), weakest_tier(task)
-  return make_run(
-    config, workdir, policy, collect, there, group_size=group_size, data=data, tier=tier
-  )
+  made = {'group_size': group_size, 'data': data, 'tier': tier, 'look': make_look(config, policy)}
+  return make_run(config, workdir, policy, collect, there, **made)
 
 
 def make_ahead(config: Config, rollouts: Rollouts) -> Ahead | None:
@@ -236,12 +238,13 @@ def make_run(
   group_size: int = 1,
   data: str = '',
   tier: str = '',
+  look: Look | None = None,
 ) -> Run:
   """Everything is built and checked before the first file is written.
 
   So many rows of a batch as are a group, one after the other, have the same prompt. `data` is the
   fingerprint of the files that it is trained on, '' if there are none; `tier` the sandbox that
-  programs are run in, '' if none are.
+  programs are run in, '' if none are; `look` what is kept of a step to be looked at.
   """
   folder.check_config(workdir, config.to_dict())
   folder.check_data(workdir, data)
@@ -249,7 +252,7 @@ def make_run(
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
-  training = make_training(config, policy, group_size=group_size)
+  training = make_training(config, policy, group_size=group_size, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = _place(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
@@ -274,6 +277,7 @@ def make_run(
     update=training.update,
     checkpointer=checkpointer,
     guards=guards,
+    look=look,
   )
 
 

@@ -18,9 +18,13 @@ from maxent_lm.build.update import (
 )
 from maxent_lm.lm import partition
 from maxent_lm.lm.groups import GroupScorer
+from maxent_lm.shaping import ADVANTAGES, SHAPED
+from maxent_lm.train.look import Look
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Update, make_update
 from maxent_lm.types import Params
+
+WITH_VALUE = ('value', 'ilql')  # config.critic.kind
 
 
 class Training(NamedTuple):
@@ -37,13 +41,17 @@ class Training(NamedTuple):
   has_reference: bool
 
 
-def make_training(config: Config, policy: Policy, *, group_size: int) -> Training:
+def make_training(
+  config: Config, policy: Policy, *, group_size: int, look: Look | None = None
+) -> Training:
   """Nothing is computed; so many rows of a batch as are a group have the same prompt."""
   critic = make_critic(config, policy.lm)
   scorer = make_batch_scorer(config, policy, group_size)
   parts = make_parts(config, scorer, critic, policy.tokenizer)
   parts = parts._replace(
-    divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
+    divergence=make_exact_kl(config, policy.lm),
+    saliency=make_saliency(config, policy.lm),
+    look=None if look is None else look.numbers,
   )
   beside = parts.critic, parts.auxiliary, parts.divergence, parts.saliency
   if config.compute.microbatch and is_row_by_row(config) and not any(beside):
@@ -66,6 +74,30 @@ def make_training(config: Config, policy: Policy, *, group_size: int) -> Trainin
   stays = has_reference(config) and parts.reference_update is None
   networks = None if critic is None else (lambda params: critic.init(params, config.seed))
   return Training(make_update(parts), init, networks, stays)
+
+
+def make_look(config: Config, policy: Policy) -> Look | None:
+  """What is kept of a step for people to look at, or None for nothing.
+
+  The value is the objective's own; of an objective that has none a value head's, else that of the
+  logits, above the reference's where there is one.
+  """
+  problems, samples = config.look.problems, config.look.samples
+  if min(problems, samples) < 0:
+    raise ValueError('config.look.problems and config.look.samples start at 0 (nothing is kept)')
+  if not problems or not samples:
+    return None
+  otherwise = 'lse_minus_ref' if has_reference(config) else 'lse'
+  value = 'head' if config.critic.kind in WITH_VALUE else otherwise
+  return Look(
+    problems=min(problems, config.batch.prompts),
+    samples=samples,
+    group_size=config.batch.group_size,
+    value=config[config.algorithm].get('value', value),
+    advantage=any(name in {**ADVANTAGES, **SHAPED} for name in config.transforms),
+    tokenizer=policy.tokenizer,
+    eos_id=policy.eos_id,
+  )
 
 
 def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> GroupScorer:

@@ -5,6 +5,7 @@ All are `transformers` fast tokenizers, so they save, load, pad and decode alike
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maxent_lm.lm.config import LMConfig
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
 
 PAD, EOS, UNKNOWN = '<pad>', '<eos>', '<unk>'
+BROKEN = '\ufffd'  # what a part of a character is decoded to
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> 'PreTrainedTokenizerBase':
@@ -91,6 +93,23 @@ def encode(tokenizer: 'PreTrainedTokenizerBase', text: str) -> list[int]:
   """
   written = tokenizer.bos_token is not None and text.startswith(str(tokenizer.bos_token))
   return list(tokenizer.encode(text, add_special_tokens=not written))
+
+
+def pieces(tokenizer: 'PreTrainedTokenizerBase', ids: Sequence[int]) -> list[str]:
+  """The text that each token adds, special tokens written out; joined, the text of all of them.
+
+  A character that is spread over several tokens belongs to the last one, the others are ''.
+  """
+  found, start, read = [], 0, 0
+  for end in range(1, len(ids) + 1):
+    before = str(tokenizer.decode(list(ids[start:read]), skip_special_tokens=False))
+    whole = str(tokenizer.decode(list(ids[start:end]), skip_special_tokens=False))
+    if whole.endswith(BROKEN) and end < len(ids):
+      found.append('')
+      continue
+    found.append(whole[len(before) :])
+    start, read = read, end
+  return found
 
 
 def check_vocabulary(tokenizer: 'PreTrainedTokenizerBase', config: LMConfig) -> None:

@@ -58,7 +58,8 @@ class Ahead:
   def __call__(self, step: int, state: TrainState) -> Collected:
     """The step's batch, as `Rollouts` makes it."""
     sampled = self.sample(step, state)
-    return Collected(self._rollouts.batch(sampled.groups), sampled.metrics, sampled.samples)
+    batch = self._rollouts.batch(sampled.groups)
+    return Collected(batch, sampled.metrics, sampled.samples, sampled.fresh)
 
   def sample(self, step: int, state: TrainState) -> Sampled:
     """The step's groups; the next step's responses are on their way afterwards."""

@@ -22,6 +22,7 @@ from maxent_lm.sampling.generate import Generate, Rollout
 from maxent_lm.tasks.base import Problem, Undecided, draw_indices, undecided
 from maxent_lm.train import counts
 from maxent_lm.train.counts import Counts
+from maxent_lm.train.look import Fresh, Named
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Batch
 
@@ -29,11 +30,15 @@ SHOWN = 4  # problems a step whose responses are kept for people to read
 
 
 class Collected(NamedTuple):
-  """One step's batch (on the device), the numbers measured on it, and a few samples."""
+  """One step's batch (on the device), the numbers measured on it, and a few samples.
+
+  `fresh`: what was sampled for this step, with which the batch begins; None where nothing was.
+  """
 
   batch: Batch
   metrics: dict[str, float]
   samples: list[dict[str, Any]]
+  fresh: Fresh | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +75,6 @@ class Demonstrations:
     return Collected(batch, {'cut': cut}, samples)
 
 
-class Named(NamedTuple):
-  """What a group is about: the problem's id, and the class of each response."""
-
-  problem: str
-  classes: list[str | None]
-
-
 class Sampled(NamedTuple):
   """Fresh groups with their names, numbers measured on all that was sampled, a few samples."""
 
@@ -84,6 +82,11 @@ class Sampled(NamedTuple):
   names: list[Named]
   metrics: dict[str, float]
   samples: list[dict[str, Any]]
+
+  @property
+  def fresh(self) -> Fresh:
+    """The groups with their names alone."""
+    return Fresh(self.groups, self.names)
 
 
 Sample = Callable[[int, TrainState], Sampled]
@@ -133,7 +136,8 @@ class Rollouts:
   def __call__(self, step: int, state: TrainState) -> Collected:
     """N problems x G samples, with their rewards, semantic classes and behaviour log-probs."""
     sampled = self.sample(step, state)
-    return Collected(self.batch(sampled.groups), sampled.metrics, sampled.samples)
+    batch = self.batch(sampled.groups)
+    return Collected(batch, sampled.metrics, sampled.samples, sampled.fresh)
 
   def sample(self, step: int, state: TrainState) -> Sampled:
     """The step's groups, on the host. The metrics are means over every round."""
@@ -279,7 +283,8 @@ class Counted:
   def __call__(self, step: int, state: TrainState) -> Collected:
     """The step's batch, as `Rollouts` makes it; `memory` has its answers afterwards."""
     sampled = self.sample(step, state)
-    return Collected(self.rollouts.batch(sampled.groups), sampled.metrics, sampled.samples)
+    batch = self.rollouts.batch(sampled.groups)
+    return Collected(batch, sampled.metrics, sampled.samples, sampled.fresh)
 
   def sample(self, step: int, state: TrainState) -> Sampled:
     """The step's groups with their bonuses."""
@@ -339,7 +344,7 @@ class Mixed:
       **ring.staleness(self.memory, slots, step=step),
       'replayed': len(slots) / len(groups),
     }
-    return Collected(self.rollouts.batch(groups), metrics, fresh.samples)
+    return Collected(self.rollouts.batch(groups), metrics, fresh.samples, fresh.fresh)
 
 
 def _measure(graded: Graded, answers: Answers, group_size: int) -> dict[str, float]:

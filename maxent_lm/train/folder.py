@@ -4,6 +4,7 @@ config.json      the resolved config          start/      the policy before the 
 versions.json    packages, device, commit     model/      the policy after the last step
 metrics.jsonl    one line a step              checkpoints/
 samples.jsonl    responses to read            tensorboard/
+rollouts.jsonl   a few more, with entropy, value and advantage of every token (train/look.py)
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
 """
@@ -25,6 +26,7 @@ from maxent_lm.tasks.sandbox.jail import TIERS
 
 FREE = (
   *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
+  'config.look.',
   *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
   'config.self_training.rounds',
 )
@@ -61,7 +63,7 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
   path = workdir / 'config.json'
   if not path.exists():
     return
-  old, new = _flat(json.loads(path.read_text())), _flat(json.loads(json.dumps(config)))
+  old, new = flat(json.loads(path.read_text())), flat(json.loads(json.dumps(config)))
   different = [
     f'{key} was {old.get(key)!r} and is {new.get(key)!r}'
     for key in sorted(old.keys() | new.keys())
@@ -107,13 +109,13 @@ def check_sandbox(workdir: pathlib.Path, tier: str) -> None:
     )
 
 
-def _flat(tree: dict[str, Any], prefix: str = 'config') -> dict[str, Any]:
+def flat(tree: dict[str, Any], prefix: str = 'config') -> dict[str, Any]:
   """Nested keys joined by dots."""
-  flat = {}
+  found = {}
   for key, value in tree.items():
     name = f'{prefix}.{key}'
-    flat |= _flat(value, name) if isinstance(value, dict) else {name: value}
-  return flat
+    found |= flat(value, name) if isinstance(value, dict) else {name: value}
+  return found
 
 
 def versions() -> dict[str, Any]:

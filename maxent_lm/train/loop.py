@@ -1,6 +1,7 @@
 """The loop: collect a batch, dispatch an update, look at the numbers of the step before."""
 
 import contextlib
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Generator, Mapping
@@ -9,16 +10,18 @@ from typing import Any
 import jax
 
 from maxent_lm import hosts, process
+from maxent_lm.train import look as looking
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
+from maxent_lm.train.look import Fresh, Look
 from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before, read_metrics
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
-from maxent_lm.types import Params
+from maxent_lm.types import Array, Params
 
 Collect = Callable[[int, TrainState], Collected]
-Recorder = Callable[[int, dict[str, Any]], Any]
+Recorder = Callable[[int, dict[str, Any], Callable[[], None]], Any]
 
 
 def train(
@@ -34,6 +37,7 @@ def train(
   samples_every: int,
   guards: Guards,
   memory: Callable[[], Mapping[str, Any]] = dict,
+  look: Look | None = None,
 ) -> TrainState:
   """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
 
@@ -41,6 +45,8 @@ def train(
   need not wait for the host's bookkeeping; but before a checkpoint, so that a run that is resumed
   from it misses none. `memory()` is what the collectors remember, by name. A guard may end the run
   before `steps`, after a checkpoint; started again, it ends at once.
+
+  Every `samples_every` steps, and in the last one, samples are written, and what `look` keeps.
 
   Several processes take the same steps; the first one writes.
 
@@ -58,16 +64,17 @@ def train(
       collected = collect(step, state)
       if step == start:
         process.release_memory()  # what compiling the rollout took
-      state, metrics = update(state, reference, collected.batch)
+      state, seen = update(state, reference, collected.batch)
+      shown, metrics = looking.split(seen)
       if step == start:
         process.release_memory()
       if pending is not None:
         record(*pending)
       state = watch.respond(state)  # to the rows before this step's
       # The row tells of all that was sampled, where controllers saw what was trained on.
-      pending = (step, {**metrics, **collected.metrics})
-      if hosts.is_first() and (step % samples_every == 0 or step == steps - 1):
-        write_samples(workdir / 'samples.jsonl', step, collected.samples)
+      due = step % samples_every == 0 or step == steps - 1
+      keep = _samples(workdir, step, collected, look, shown) if due else _nothing
+      pending = (step, {**metrics, **collected.metrics}, keep)
       stopping = hosts.stopping(step + 1)
       if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
         record(*pending)
@@ -86,17 +93,19 @@ def _recorder(
 ) -> Generator[Recorder, None, None]:
   hosts.meet()  # all have read what is written on from here
   if not hosts.is_first():
-    yield lambda step, metrics: watch.see(step, jax.block_until_ready(metrics))
+    yield lambda step, metrics, keep: (watch.see(step, jax.block_until_ready(metrics)), keep())
     return
-  keep_before(workdir / 'samples.jsonl', start)
+  for file in ('samples.jsonl', 'rollouts.jsonl'):
+    keep_before(workdir / file, start)
   writer = MetricsWriter(workdir, start=start)
   progress = Progress(name, start=start, steps=steps)
   try:
 
-    def record(step: int, metrics: dict[str, Any]) -> None:
+    def record(step: int, metrics: dict[str, Any], keep: Callable[[], None]) -> None:
       progress.update(writer.write(step, {**metrics, **watch.see(step, metrics)}))
       while watch.news:
         progress.say(watch.news.pop(0))
+      keep()
 
     yield record
     if watch.over(steps - 1):
@@ -111,3 +120,31 @@ def write_samples(path: pathlib.Path, step: int, samples: list[dict[str, Any]]) 
   with path.open('a') as file:
     for sample in samples:
       file.write(json.dumps({'step': step, **sample}, ensure_ascii=False) + '\n')
+
+
+def _samples(
+  workdir: pathlib.Path,
+  step: int,
+  collected: Collected,
+  look: Look | None,
+  shown: Mapping[str, Array],
+) -> Callable[[], None]:
+  """Writes the samples; what it gives writes the rollouts, once the update has been made."""
+  if hosts.is_first():
+    write_samples(workdir / 'samples.jsonl', step, collected.samples)
+  if look is None or collected.fresh is None:
+    return _nothing
+  return functools.partial(_keep, workdir, step, look, collected.fresh, shown)
+
+
+def _keep(
+  workdir: pathlib.Path, step: int, look: Look, fresh: Fresh, shown: Mapping[str, Array]
+) -> None:
+  """Every process helps to fetch; the first one writes."""
+  numbers = hosts.fetch(shown)
+  if hosts.is_first():
+    looking.write(workdir / 'rollouts.jsonl', step, look.lines(fresh, numbers))
+
+
+def _nothing() -> None:
+  """Of a step that nobody looks at."""

@@ -50,6 +50,9 @@ class Parts(NamedTuple):
   `pull` takes the gradient a few rows at a time in one pass through the network. It is for a loss
   that looks at one row at a time, without networks beside the policy, and for a transform that
   does not look at the policy; None is for all others, and gives the same gradient in two passes.
+
+  `look` (views, batch as the loss sees it but with all its tokens, temperature) gives arrays to
+  look at, which go along with the metrics (`train/look.py`).
   """
 
   scorer: Scorer
@@ -69,6 +72,7 @@ class Parts(NamedTuple):
   saliency: Callable[[Params, Array, Array], Array] | None = None
   sampler: Controller = AS_CONFIGURED
   pull: Pull | None = None
+  look: Callable[[Views, Batch, Temperature], dict[str, Array]] | None = None
 
 
 class Trained(NamedTuple):
@@ -171,7 +175,11 @@ def _judge(parts: Parts, views: Views, state: TrainState, batch: Batch) -> tuple
     beside, more = parts.auxiliary(views, batch, temperature)
     loss += parts.reduction(beside, batch.mask)
     metrics = {**metrics, **more}
-  return loss, ({**metrics, **_observations(views, batch), 'loss': loss}, _rows(views, batch))
+  seen = {}
+  if parts.look is not None:
+    seen = parts.look(views, shaped._replace(mask=batch.mask), temperature)
+  metrics = {**metrics, **_observations(views, batch), 'loss': loss, **seen}
+  return loss, (metrics, _rows(views, batch))
 
 
 def _look(

@@ -37,6 +37,22 @@ def test_characters_encode_their_alphabet_one_to_one(by_character, text):
   assert by_character.decode(ids) == text
 
 
+@settings(deadline=None, max_examples=50)
+@given(text=PLAIN)
+def test_pieces_are_the_text_cut_at_tokens(by_byte, text):
+  ids = [*by_byte.encode(text, add_special_tokens=False), by_byte.eos_token_id]
+  pieces = tokenizers_lib.pieces(by_byte, ids)
+  assert len(pieces) == len(ids)
+  assert ''.join(pieces) == by_byte.decode(ids) == f'{text}<eos>'
+
+
+def test_a_character_of_several_tokens_is_the_last_ones(by_byte):
+  ids = by_byte.encode('a\u20ac\u00e4.', add_special_tokens=False)
+  assert tokenizers_lib.pieces(by_byte, ids) == ['a', '', '', '\u20ac', '', '\u00e4', '.']
+  assert tokenizers_lib.pieces(by_byte, ids[:3]) == ['a', '', '\ufffd']  # cut within it
+  assert tokenizers_lib.pieces(by_byte, []) == []
+
+
 def test_special_tokens_literal(by_byte, by_character):
   assert (by_byte.pad_token_id, by_byte.eos_token_id, len(by_byte)) == (0, 1, 258)
   assert (by_character.pad_token_id, by_character.eos_token_id, len(by_character)) == (0, 1, 22)
