@@ -51,6 +51,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.compute = ml_collections.ConfigDict(
     {
       'dtype': 'float32',  # float32 | bfloat16; parameters and sums of log-probs stay float32
+      'cache': '',  # of decoding: float32 | bfloat16; '' is dtype
+      'attention': 'xla',  # xla | cudnn (NVIDIA GPUs, with dtype bfloat16; docs/gpu.md)
       'remat': False,  # recompute activations in the backward pass
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
       'chunk': 2048,  # tokens whose logits exist at a time

@@ -42,6 +42,7 @@ class Policy:
 def make_policy(config: Config, workdir: pathlib.Path) -> Policy:
   """The policy that the run started from, or will: `workdir/start`, `config.init`, or random."""
   mesh = partition.make_mesh(**config.mesh)
+  _check_attention(config, mesh)
   started = workdir / 'start'
   source = started if started.exists() else pathlib.Path(config.init)
   has_weights = started.exists() or bool(config.init)
@@ -60,6 +61,7 @@ def abstract_policy(config: Config, devices: Sequence[jax.Device]) -> Policy:
   Its parameters are ShapeDtypeStructs with their shardings; no weights are read or made.
   """
   mesh = partition.make_mesh(**config.mesh, devices=devices)
+  _check_attention(config, mesh)
   lm, tokenizer = _make_shape(config, pathlib.Path(config.init) if config.init else None)
   params = partition.abstract(lm.abstract_params(), mesh)
   return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
@@ -113,9 +115,23 @@ def _with_compute(config: Config, model: LMConfig) -> LM:
   compute = config.compute
   return LM(
     dataclasses.replace(
-      model, dtype=compute.dtype, remat=compute.remat, scan_layers=compute.scan_layers
+      model,
+      dtype=compute.dtype,
+      cache_dtype=compute.cache,
+      attention=compute.attention,
+      remat=compute.remat,
+      scan_layers=compute.scan_layers,
     )
   )
+
+
+def _check_attention(config: Config, mesh: jax.sharding.Mesh) -> None:
+  platform = mesh.devices.flat[0].platform
+  if config.compute.attention == 'cudnn' and platform != 'gpu':
+    raise ValueError(
+      f"config.compute.attention='cudnn' is a kernel of NVIDIA GPUs and the devices are "
+      f"{platform}; set it to 'xla'"
+    )
 
 
 def make_tokenizer(config: Config) -> 'PreTrainedTokenizerBase':
