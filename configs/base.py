@@ -51,9 +51,11 @@ def get_config() -> ml_collections.ConfigDict:
   config.compute = ml_collections.ConfigDict(
     {
       'dtype': 'float32',  # float32 | bfloat16; parameters and sums of log-probs stay float32
+      'cache': '',  # of decoding: float32 | bfloat16; '' is dtype
+      'attention': 'xla',  # xla | cudnn (NVIDIA GPUs, with dtype bfloat16; docs/gpu.md)
       'remat': False,  # recompute activations in the backward pass
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
-      'chunk': 2048,  # tokens whose logits exist at a time
+      'logits': 1 << 24,  # that exist at a time, of all devices (64 MB), whatever the vocabulary is
       'slots': 0,  # rows decoded at a time, the next begin where some have ended; 0: all
       'microbatch': 2048,  # tokens of a device in the update at a time; 0: all, with all columns
       'widths': 7,  # lengths that it is compiled for: 1, 3/4, 1/2, 3/8 ... of max_new_tokens

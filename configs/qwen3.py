@@ -36,7 +36,8 @@ def get_config(arg: str = '0.6b') -> ml_collections.ConfigDict:
   config.task = 'gsm8k'
   config.tokenizer.kind = 'bytes'
   config.model.update(**SHARED, **SHAPES[arg])
-  config.compute.update(dtype='bfloat16', remat=True, scan_layers=True, chunk=8192)
+  config.compute.update(dtype='bfloat16', remat=True, scan_layers=True)
+  config.compute.logits = 8192 * config.model.vocab_size  # a scan of few, large products
   config.compute.microbatch = 16_384  # weights are gathered once a piece: few, large ones
   config.mesh.update(data=1, fsdp=-1, tensor=1)
   config.batch.update(prompts=64, group_size=8, max_new_tokens=1024, max_prompt_tokens=512)

@@ -51,7 +51,6 @@ def get_config(arg: str = 'q_sharp') -> ml_collections.ConfigDict:
   config.tokenizer.alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ|/='
   config.model.update(family='qwen3', num_layers=3, d_model=64, num_heads=4, num_kv_heads=4)
   config.model.update(head_dim=16, d_ff=128, max_length=256)
-  config.compute.chunk = 1 << 15
   config.batch.update(prompts=32, group_size=2, max_new_tokens=5, prompt_multiple=1)
   config.optimizer.update(learning_rate=4e-4, decay='cosine', warmup_steps=100, b2=0.98)
   config.optimizer.weight_decay = 0.1

@@ -5,12 +5,15 @@
 
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
 --lengths=geometric a response ends with probability 1/64 at every token, and after 256; otherwise
-none ends. --prompts, --group_size, --response and --vocab_size change the work of a preset;
---scorer=naive updates from whole rows and all of their logits at once, to compare with. One
-line of JSON: medians of seconds and of CPU seconds, tokens a second, the first step with its
-compilation, the seconds before it, the peak of the process's memory in the first step and in the
-others, and the share of the machine's matrix-product rate, measured in the same process, that the
-model's arithmetic is.
+none ends. The preset gpu, 86 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
+GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype and --attention change a
+preset; --scorer=naive updates from whole rows and all of their logits at once, to compare with.
+
+For rollout and update a sentence says what the model's arithmetic is of the machine's rate of
+products in this dtype, measured in the same process, and what bounds it
+(maxent_lm/analysis/utilisation.py). Then one line of JSON: medians of seconds and of CPU seconds,
+tokens a second, the first step with its compilation, the seconds before it, the peak of the
+process's memory in the first step and in the others, and of the device's own, if it has any.
 
 Other libraries do the same work in experiments/peers/; experiments/tables/peers.py compares.
 """
@@ -20,7 +23,7 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +34,10 @@ from absl import app, flags
 
 from maxent_lm import data, process, temperature
 from maxent_lm.algorithms import LOSSES
-from maxent_lm.lm.config import LMConfig
+from maxent_lm.analysis import utilisation
+from maxent_lm.analysis.utilisation import Peaks
+from maxent_lm.analysis.utilisation import Work as Needed
+from maxent_lm.lm.config import ATTENTIONS, DTYPES, LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.lm.scores import score_logits
@@ -57,7 +63,8 @@ class Work(NamedTuple):
   prompts: int
   group_size: int
   microbatch: int
-  response: int = RESPONSE['fixed']
+  response: int = 0  # 0: as `RESPONSE` has it
+  logits: int = LOGITS
 
 
 PRESETS = {
@@ -103,6 +110,23 @@ PRESETS = {
     8,
     300,
   ),
+  'gpu': Work(
+    LMConfig(
+      vocab_size=8192,
+      d_model=768,
+      num_layers=12,
+      num_heads=12,
+      num_kv_heads=4,
+      head_dim=64,
+      d_ff=2048,
+      dtype='bfloat16',
+    ),
+    128,
+    16,
+    32_768,
+    response=256,
+    logits=1 << 28,
+  ),
 }
 
 _PRESET = flags.DEFINE_enum('preset', 'S', list(PRESETS), 'Model and work.')
@@ -114,6 +138,8 @@ _PROMPTS = flags.DEFINE_integer('prompts', None, "Instead of the preset's.", low
 _GROUP_SIZE = flags.DEFINE_integer('group_size', None, "Instead of the preset's.", lower_bound=1)
 _VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, "Instead of the preset's.", lower_bound=3)
 _RESPONSE = flags.DEFINE_integer('response', None, 'Most tokens of a response.', lower_bound=1)
+_DTYPE = flags.DEFINE_enum('dtype', None, DTYPES, "Of activations, instead of the preset's.")
+_ATTENTION = flags.DEFINE_enum('attention', 'xla', ATTENTIONS, 'Of whole rows.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
 
 
@@ -144,7 +170,7 @@ def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer,
     return functools.partial(naive_scores, lm), None
   scorer = GroupScorer(
     lm,
-    chunk=max(1, LOGITS // lm.config.vocab_size),
+    chunk=max(1, work.logits // lm.config.vocab_size),
     group_size=work.group_size,
     max_new_tokens=work.response,
     microbatch=microbatch,
@@ -198,37 +224,6 @@ def make_batch(prompts: np.ndarray, rollout: Rollout, work: Work) -> Batch:
   return data.make_batch(sequences, columns=PROMPT + work.response + 1)
 
 
-def matmul_rate(size: int = 2048) -> float:
-  """FLOP/s of square float32 products, the best of ten."""
-  product = jax.jit(jnp.matmul)
-  a = jnp.ones((size, size))
-  product(a, a).block_until_ready()
-  times = []
-  for _ in range(10):
-    began = time.perf_counter()
-    product(a, a).block_until_ready()
-    times.append(time.perf_counter() - began)
-  return 2 * size**3 / min(times)
-
-
-def flops(lm: LM, work: Work, lengths: np.ndarray) -> tuple[float, float]:
-  """Of rollout and update, of the work that has to be done: no padding, prompts once, no remat.
-
-  A product of [a, b] and [b, c] is 2 a b c; a backward pass is two forward ones.
-  """
-  config = lm.config
-  heads = (config.num_heads + config.num_kv_heads) * config.head_dim * 2
-  layer = config.d_model * (heads + 3 * config.d_ff)
-  prompt, tokens = work.prompts * PROMPT, float(lengths.sum())
-  read = tokens - len(lengths)  # nothing follows a last token
-  attended = float(sum(PROMPT * n + n * (n - 1) / 2 for n in lengths))
-  scores = 4 * config.num_heads * config.head_dim
-  attention = config.num_layers * scores * (attended + work.prompts * PROMPT**2 / 2)
-  dense = 2 * config.num_layers * layer * (prompt + read)
-  head = 2 * config.d_model * config.vocab_size * tokens
-  return dense + attention + head, 3 * (dense + attention + head)
-
-
 class Timed(NamedTuple):
   """Seconds, and CPU seconds of all threads."""
 
@@ -237,12 +232,11 @@ class Timed(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """One step; `tokens` are of all responses, `work` the FLOP that they need (see `flops`)."""
+  """One step, with the lengths of its responses."""
 
   rollout: Timed
   update: Timed
-  tokens: int
-  work: tuple[float, float]
+  lengths: np.ndarray
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
@@ -253,7 +247,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
 
 
 def measure(
-  lm: LM, work: Work, generate: Generate, update: Update, state: TrainState, steps: int
+  work: Work, generate: Generate, update: Update, state: TrainState, steps: int
 ) -> tuple[list[Measured], int]:
   """Steps one after the other, and the peak memory (MB) of the first one, which compiles."""
   first_mb = 0
@@ -269,8 +263,7 @@ def measure(
     host = jax.device_get(rollout)
     batch = make_batch(prompts, host, work)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
-    needed = flops(lm, work, host.length)
-    measured.append(Measured(asking, learning, int(host.length.sum()), needed))
+    measured.append(Measured(asking, learning, host.length))
     if number == 0:
       process.release_memory()
       first_mb = process.peak_mb()
@@ -278,38 +271,71 @@ def measure(
   return measured, first_mb
 
 
-def summary(measured: Sequence[Measured], rate: float) -> dict[str, Any]:
-  """Medians over the steps but the first; shares of `rate`, in FLOP/s."""
+def needed(work: Work, measured: Measured, slots: int, pieces: int) -> dict[str, Needed]:
+  """The model's work in a step."""
+  asked = {'prompts': work.prompts, 'prompt': PROMPT, 'lengths': measured.lengths}
+  count = slots or len(measured.lengths)
+  return {
+    'rollout': utilisation.rollout_work(work.config, **asked, slots=count),
+    'update': utilisation.update_work(work.config, **asked, pieces=pieces),
+  }
+
+
+def summary(
+  measured: Sequence[Measured], works: Sequence[Mapping[str, Needed]], peaks: Peaks
+) -> tuple[dict[str, Any], list[str]]:
+  """Medians over the steps but the first, and what bounds the step that is the median in time."""
   first, *rest = measured
-  tokens = statistics.median(each.tokens for each in rest)
+  tokens = statistics.median(int(each.lengths.sum()) for each in rest)
   row: dict[str, Any] = {}
-  parts = {'rollout': [each.rollout for each in rest], 'update': [each.update for each in rest]}
-  for at, (name, times) in enumerate(parts.items()):
-    wall = statistics.median(each.wall for each in times)
-    needed = statistics.median(each.work[at] for each in rest)
+  told = []
+  for name in ('rollout', 'update'):
+    times = [getattr(each, name) for each in rest]
+    walls = [each.wall for each in times]
+    wall = statistics.median_low(walls)
+    work = works[1 + walls.index(wall)][name]
+    told.append(utilisation.sentence(name, wall, work, peaks))
+    floor = utilisation.least(work, peaks)
     row |= {
       f'{name}_s': round(wall, 3),
       f'{name}_cpu_s': round(statistics.median(each.cpu for each in times), 3),
-      f'{name}_gflop': round(needed / 1e9, 3),
-      f'{name}_share': round(needed / wall / rate, 3),
+      f'{name}_gflop': round(work.flops / 1e9, 3),
+      f'{name}_gflops': round(work.flops / wall / 1e9, 1),
+      f'{name}_share': round(work.flops / wall / peaks.flops, 3),
+      f'{name}_products_s': round(floor.compute, 4),
+      f'{name}_bytes_s': round(floor.memory, 4),
+      f'{name}_tokens_per_s': round(tokens / wall),
     }
   steps = [each.rollout.wall + each.update.wall for each in rest]
   return row | {
     'step_s': round(statistics.median(steps), 3),
     'first_step_s': round(first.rollout.wall + first.update.wall, 1),
     'tokens': int(tokens),
-    'tokens_per_s': round(tokens / row['rollout_s']),
-  }
+    'tokens_per_s': row['rollout_tokens_per_s'],
+  }, told
+
+
+def device_peak_mb() -> int | None:
+  """The most that was in use on the device since the start; None where it is the host's memory."""
+  stats = jax.local_devices()[0].memory_stats() or {}
+  peak = stats.get('peak_bytes_in_use')
+  return None if peak is None else peak >> 20
 
 
 def asked_for() -> Work:
   """The preset's work with what flags change of it."""
   work = PRESETS[_PRESET.value]
+  config = dataclasses.replace(
+    work.config,
+    vocab_size=_VOCAB_SIZE.value or work.config.vocab_size,
+    dtype=_DTYPE.value or work.config.dtype,
+    attention=_ATTENTION.value,
+  )
   return work._replace(
-    config=dataclasses.replace(work.config, vocab_size=_VOCAB_SIZE.value or work.config.vocab_size),
+    config=config,
     prompts=_PROMPTS.value or work.prompts,
     group_size=_GROUP_SIZE.value or work.group_size,
-    response=_RESPONSE.value or RESPONSE[_LENGTHS.value],
+    response=_RESPONSE.value or work.response or RESPONSE[_LENGTHS.value],
   )
 
 
@@ -320,11 +346,17 @@ def main(argv: Sequence[str]) -> None:
   lm = LM(work.config)
   generate = make_rollout(lm, work, lengths, _SLOTS.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
-  update, state = make_training(lm, *make_scorer(lm, work, _SCORER.value, microbatch))
+  scorer, pull = make_scorer(lm, work, _SCORER.value, microbatch)
+  update, state = make_training(lm, scorer, pull)
   start_s = process.since_start()
-  measured, first_mb = measure(lm, work, generate, update, state, _ROUNDS.value + 1)
+  measured, first_mb = measure(work, generate, update, state, _ROUNDS.value + 1)
   peak_mb = process.peak_mb()
-  rate = matmul_rate()  # after the peak, which it would raise
+  on_device = device_peak_mb()
+  peaks = utilisation.measure_peaks(lm.config.dtype)  # after the peak, which it would raise
+  rows = work.prompts * work.group_size
+  pieces = -(-rows // max(1, microbatch // work.response)) if pull else 1
+  works = [needed(work, each, _SLOTS.value, pieces) for each in measured]
+  numbers, told = summary(measured, works, peaks)
   row = {
     'preset': _PRESET.value,
     'lengths': lengths,
@@ -332,16 +364,21 @@ def main(argv: Sequence[str]) -> None:
     'group_size': work.group_size,
     'response': work.response,
     'vocab_size': work.config.vocab_size,
+    'dtype': work.config.dtype,
+    'attention': work.config.attention,
     'slots': _SLOTS.value,
     'microbatch': microbatch,
     'scorer': _SCORER.value,
-    **summary(measured, rate),
+    **numbers,
     'start_s': round(start_s, 1),
-    'matmul_gflops': round(rate / 1e9),
+    'device': jax.devices()[0].device_kind,
+    'matmul_gflops': round(peaks.flops / 1e9),
+    'copy_gbs': round(peaks.bandwidth / 1e9, 1),
     'peak_mb': peak_mb,
     'first_peak_mb': first_mb,
+    'device_peak_mb': on_device,
   }
-  print(json.dumps(row))
+  print('\n'.join([*told, json.dumps(row)]))
 
 
 if __name__ == '__main__':

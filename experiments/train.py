@@ -9,12 +9,15 @@ import pathlib
 
 import ml_collections
 
-from maxent_lm import build, cli
+from maxent_lm import build, cli, hosts
 
 
 def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Builds the run and takes it to `config.steps`."""
+  """Says what it needs of memory, builds the run and takes it to `config.steps`."""
   with cli.user_errors():
+    memory = build.memory_plan(config, workdir)
+    if hosts.is_first():
+      print('\n'.join(build.memory_lines(memory)), flush=True)
     run = build.rollout_run(config, workdir)
   run.train()
 

@@ -3,7 +3,10 @@
 import ctypes
 import gc
 import os
+import pathlib
 import time
+
+CGROUP_LIMITS = ('memory.max', 'memory/memory.limit_in_bytes')  # versions 2 and 1
 
 
 def release_memory() -> None:
@@ -16,6 +19,14 @@ def release_memory() -> None:
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
   if trim is not None:
     trim(0)
+
+
+def host_memory() -> int:
+  """Bytes that this process may use: the machine's, or less in a container (Linux)."""
+  machine = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  limits = (pathlib.Path('/sys/fs/cgroup') / name for name in CGROUP_LIMITS)
+  found = [path.read_text(encoding='ascii').strip() for path in limits if path.exists()]
+  return min([machine, *(int(each) for each in found if each.isdigit())])
 
 
 def peak_mb() -> int:

@@ -14,6 +14,7 @@ from tiny_runs import tiny_config
 from configs import base, countdown, gsm8k, list_functions, stories
 from maxent_lm import build, cli, shaping
 from maxent_lm.algorithms import LOSSES
+from maxent_lm.build.policy import score_chunk
 from maxent_lm.lm import pretrained
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -109,6 +110,15 @@ def test_a_moving_reference_follows_the_policy_and_is_restored(tmp_path):
   again.checkpointer.close()
 
 
+def test_logits_held_at_once_do_not_grow_with_the_vocabulary():
+  config = base.get_config()
+  chunks = {}
+  for vocabulary in (64, 4096, 151_936, 1 << 22):
+    lm = LM(LMConfig(vocabulary, 16, 1, 1, 1, 16, 16))
+    chunks[vocabulary] = score_chunk(config, lm)
+  assert chunks == {64: 262_144, 4096: 4096, 151_936: 110, 1 << 22: 8}  # 2^24 logits, 8 tokens
+
+
 def test_pretrain(tmp_path):
   state = build.demonstration_run(tiny_config('pretrain', steps=2), tmp_path / 'run').train()
   assert state.step == 2
@@ -157,6 +167,9 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('tokenizer.alphabet', '', 'config.init is empty'),
     ('init', 'no/such/folder', 'no/such/folder'),
     ('mesh.data', 9, 'does not fit 8 devices'),
+    ('compute.attention', 'cudnn', 'is a kernel of NVIDIA GPUs and the devices are cpu'),
+    ('compute.cache', 'int8', "cache_dtype 'int8' is not known"),
+    ('compute.logits', 0, 'config.compute.logits=0 must be at least 1'),
     ('model.head_dim', 7, 'head_dim'),
     ('batch.max_prompt_tokens', 1, 'leaves none of the'),
     ('batch.max_new_tokens', 600, 'need 608 positions but the model has 512'),

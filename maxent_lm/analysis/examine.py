@@ -5,7 +5,6 @@ work, collectives and the largest buffers of one device are read from what XLA m
 """
 
 import dataclasses
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,6 @@ from maxent_lm.analysis.hlo import Buffer
 from maxent_lm.analysis.roofline import GIB, Roofline, Slice, roofline
 from maxent_lm.build.plan import Plan
 from maxent_lm.lm import partition
-from maxent_lm.types import Params
 
 
 class Made(NamedTuple):
@@ -95,7 +93,7 @@ def examine(plan: Plan, slice_: Slice) -> Report:
 
   Where the state alone does not fit nothing is compiled.
   """
-  state = device_bytes((plan.state, plan.policy.params if plan.has_reference else None))
+  state = partition.device_bytes((plan.state, plan.policy.params if plan.has_reference else None))
   if state > slice_.hbm:
     refused = f'state and reference alone are {state / GIB:.1f} GiB a device'
     programs = dict.fromkeys(('update', 'rollout'), Examined(refused=refused))
@@ -105,15 +103,6 @@ def examine(plan: Plan, slice_: Slice) -> Report:
     'rollout': _examine(plan.rollout, unknown=plan.decode_steps),
   }
   return Report(plan, slice_, programs)
-
-
-def device_bytes(tree: Params) -> int:
-  """Of the shapes with shardings in `tree`, what one device holds; keys of randomness left out."""
-  return sum(
-    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(tree)
-    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-  )
 
 
 def _examine(lowered: jax.stages.Lowered, *, unknown: Sequence[int]) -> Examined:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 
-from maxent_lm.analysis.examine import Examined, Report, device_bytes
+from maxent_lm.analysis.examine import Examined, Report
 from maxent_lm.analysis.roofline import GIB
 from maxent_lm.build.plan import Plan
 from maxent_lm.lm import partition
@@ -143,7 +143,7 @@ def _canonical(dims: Sequence[int]) -> tuple[int, ...]:
 
 def _state_in_place(report: Report) -> Verdict:
   """The new state is written over the old one, and so is laid out as it was."""
-  size = device_bytes(report.plan.state)
+  size = partition.device_bytes(report.plan.state)
   aliased = report.programs['update'].aliased
   return Verdict(
     'the new state takes the place of the old one',

@@ -1,5 +1,6 @@
 """From a config to a run: the only package that reads the config, besides the scripts."""
 
+from maxent_lm.build.memory import Memory, memory_lines, memory_plan
 from maxent_lm.build.offline import offline_run
 from maxent_lm.build.pairs import sampled_rows
 from maxent_lm.build.policy import Policy, make_policy, trained_knobs, trained_policy
@@ -14,6 +15,7 @@ from maxent_lm.build.run import (
 from maxent_lm.build.self_training import NothingKept, SelfTraining, self_training
 
 __all__ = [
+  'Memory',
   'NothingKept',
   'Policy',
   'Run',
@@ -23,6 +25,8 @@ __all__ = [
   'make_policy',
   'make_reader',
   'make_run_scorer',
+  'memory_lines',
+  'memory_plan',
   'offline_run',
   'rollout_run',
   'sampled_rows',

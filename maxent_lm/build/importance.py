@@ -4,6 +4,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from maxent_lm.build.names import Config, choose
+from maxent_lm.build.policy import score_chunk
 from maxent_lm.lm import lexicon
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.saliency import SALIENCIES, Saliency
@@ -45,4 +46,4 @@ def _make_estimate(config: Config, name: str, tokenizer: 'PreTrainedTokenizerBas
 def make_saliency(config: Config, lm: LM) -> Saliency | None:
   """What `Views.saliency` holds; None for nothing."""
   make = choose('config.saliency', config.saliency, {'none': None, **SALIENCIES})
-  return None if make is None else make(lm, chunk=config.compute.chunk)
+  return None if make is None else make(lm, chunk=score_chunk(config, lm))

@@ -19,6 +19,8 @@ from maxent_lm.types import Params
 if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
 
+FEWEST = 8  # tokens of a chunk: a product of fewer rows reads the head for little
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
@@ -39,28 +41,45 @@ class Policy:
     self.tokenizer.save_pretrained(str(path))
 
 
+def score_chunk(config: Config, lm: LM) -> int:
+  """Tokens whose logits exist at a time, so that they are `compute.logits` numbers; 8 at least."""
+  if config.compute.logits < 1:
+    raise ValueError(f'config.compute.logits={config.compute.logits} must be at least 1')
+  return max(FEWEST, config.compute.logits // lm.config.vocab_size)
+
+
 def make_policy(config: Config, workdir: pathlib.Path) -> Policy:
   """The policy that the run started from, or will: `workdir/start`, `config.init`, or random."""
   mesh = partition.make_mesh(**config.mesh)
-  started = workdir / 'start'
-  source = started if started.exists() else pathlib.Path(config.init)
-  has_weights = started.exists() or bool(config.init)
-  lm, tokenizer = _make_shape(config, source if has_weights else None)
+  _check_attention(config, mesh)
+  source = _start_folder(config, workdir)
+  lm, tokenizer = _make_shape(config, source)
   shardings = partition.param_shardings(lm.abstract_params(), mesh)
-  if has_weights:
+  if source is not None:
     params = pretrained.load_params(source, lm.config, shardings)
   else:
     params = lm.init(config.seed, shardings)
   return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
 
 
-def abstract_policy(config: Config, devices: Sequence[jax.Device]) -> Policy:
+def _start_folder(config: Config, workdir: pathlib.Path | None) -> pathlib.Path | None:
+  """The Hugging Face folder that a run starts from; None for random weights."""
+  if workdir is not None and (workdir / 'start').exists():
+    return workdir / 'start'
+  return pathlib.Path(config.init) if config.init else None
+
+
+def abstract_policy(
+  config: Config, devices: Sequence[jax.Device], workdir: pathlib.Path | None = None
+) -> Policy:
   """The policy that a run would start from, on `devices` that need not be there.
 
-  Its parameters are ShapeDtypeStructs with their shardings; no weights are read or made.
+  Its parameters are ShapeDtypeStructs with their shardings; no weights are read or made. `workdir`
+  is the run's, if it may have begun.
   """
   mesh = partition.make_mesh(**config.mesh, devices=devices)
-  lm, tokenizer = _make_shape(config, pathlib.Path(config.init) if config.init else None)
+  _check_attention(config, mesh)
+  lm, tokenizer = _make_shape(config, _start_folder(config, workdir))
   params = partition.abstract(lm.abstract_params(), mesh)
   return Policy(lm, tokenizer, _stop_id(config, tokenizer), params, mesh)
 
@@ -113,9 +132,23 @@ def _with_compute(config: Config, model: LMConfig) -> LM:
   compute = config.compute
   return LM(
     dataclasses.replace(
-      model, dtype=compute.dtype, remat=compute.remat, scan_layers=compute.scan_layers
+      model,
+      dtype=compute.dtype,
+      cache_dtype=compute.cache,
+      attention=compute.attention,
+      remat=compute.remat,
+      scan_layers=compute.scan_layers,
     )
   )
+
+
+def _check_attention(config: Config, mesh: jax.sharding.Mesh) -> None:
+  platform = mesh.devices.flat[0].platform
+  if config.compute.attention == 'cudnn' and platform != 'gpu':
+    raise ValueError(
+      f"config.compute.attention='cudnn' is a kernel of NVIDIA GPUs and the devices are "
+      f"{platform}; set it to 'xla'"
+    )
 
 
 def make_tokenizer(config: Config) -> 'PreTrainedTokenizerBase':

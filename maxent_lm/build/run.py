@@ -12,7 +12,7 @@ import numpy as np
 from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
 from maxent_lm.build.names import Config, choose
-from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.policy import Policy, make_policy, score_chunk
 from maxent_lm.build.tasks import make_task
 from maxent_lm.build.training import make_look, make_training
 from maxent_lm.build.update import make_measure
@@ -325,7 +325,7 @@ def _place(tree: Any, mesh: jax.sharding.Mesh) -> Any:
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:
   """How evaluation looks at a policy."""
-  return make_scorer(policy.lm, chunk=config.compute.chunk, measure=make_measure(config))
+  return make_scorer(policy.lm, chunk=score_chunk(config, policy.lm), measure=make_measure(config))
 
 
 def make_sampler(

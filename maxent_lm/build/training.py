@@ -7,7 +7,7 @@ import jax
 
 from maxent_lm.build.importance import make_saliency
 from maxent_lm.build.names import Config
-from maxent_lm.build.policy import Policy
+from maxent_lm.build.policy import Policy, score_chunk
 from maxent_lm.build.update import (
   has_reference,
   is_row_by_row,
@@ -104,7 +104,7 @@ def make_batch_scorer(config: Config, policy: Policy, group_size: int) -> GroupS
   """How training looks at a policy, on batches whose groups of rows share their prompts."""
   return GroupScorer(
     policy.lm,
-    chunk=config.compute.chunk,
+    chunk=score_chunk(config, policy.lm),
     group_size=group_size,
     max_new_tokens=config.batch.max_new_tokens,
     cells=partition.batch_shards(policy.mesh),

@@ -14,6 +14,7 @@ from maxent_lm.algorithms.policy_gradient import bonus_on_measure
 from maxent_lm.build.guards import make_liftable
 from maxent_lm.build.importance import importance_arguments
 from maxent_lm.build.names import Config, choose
+from maxent_lm.build.policy import score_chunk
 from maxent_lm.lm.curiosity import CURIOSITY, merged
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS, CriticNet
@@ -109,7 +110,7 @@ def make_critic(config: Config, lm: LM) -> CriticNet | None:
   kind, curious = config.critic.kind, config.curiosity.kind
   make = choose('config.critic.kind', kind, {'none': None, **CRITICS})
   wonder = choose('config.curiosity.kind', curious, {'none': None, **CURIOSITY})
-  critic = make and make(lm, chunk=config.compute.chunk, **config.critic[kind])
+  critic = make and make(lm, chunk=score_chunk(config, lm), **config.critic[kind])
   curiosity = wonder and wonder(lm, **config.curiosity[curious])
   if critic and curiosity:
     return merged({'critic': critic, 'curiosity': curiosity})
@@ -143,7 +144,7 @@ def make_exact_kl(config: Config, lm: LM) -> Divergence | None:
     raise ValueError(
       f"config.{exact[0]}.kl='exact' needs a reference: set config.reference='start'"
     )
-  return make_divergence(lm, chunk=config.compute.chunk) if exact else None
+  return make_divergence(lm, chunk=score_chunk(config, lm)) if exact else None
 
 
 def make_controller(config: Config, knob: str) -> Controller:

@@ -22,7 +22,7 @@ class Cache(NamedTuple):
   """A loop carry: every row writes the same slot, so prompts are left-padded.
 
   Attributes:
-    keys: each [..., B, K, H, S], rotated, in the compute dtype.
+    keys: each [..., B, K, H, S], rotated, in `LMConfig.cache_dtype`.
     values: each [..., B, K, S, H].
     valid: [B, S] bool, slots that hold a real token.
     position: [B] int32, rotary position of each row's next token.
@@ -41,6 +41,7 @@ def filled(config: LMConfig, keys: Array, values: Array, valid: Array) -> Cache:
   """A cache without room: keys and values [L, B, S, K, H] of left-padded rows, `valid` [B, S]."""
 
   def split(stacked: Array) -> Arrays:
+    stacked = stacked.astype(config.cache_dtype or config.dtype)
     return (stacked,) if config.scan_layers else tuple(stacked)
 
   return Cache(
@@ -102,6 +103,7 @@ def append(
 
 
 def _write(arrays: Arrays, new: Array, layer: Array | int, at: tuple) -> tuple[Arrays, Array]:
+  new = new.astype(arrays[0].dtype)
   if isinstance(layer, int):
     own = jax.lax.dynamic_update_slice(arrays[layer], new, at)
     return (*arrays[:layer], own, *arrays[layer + 1 :]), own

@@ -4,6 +4,8 @@ import dataclasses
 
 FAMILIES = ('llama', 'qwen2', 'qwen3')
 DTYPES = ('float32', 'bfloat16')
+ATTENTIONS = ('xla', 'cudnn')
+CUDNN_HEAD_DIM = 256  # the largest it computes, in multiples of 8; 128 before Hopper
 SIZES = (
   'vocab_size',
   'd_model',
@@ -38,6 +40,10 @@ class LMConfig:
     max_length: longest sequence the model was made for, in tokens.
     dtype: of activations, 'float32' or 'bfloat16'; norms, softmax and logits are always float32.
     param_dtype: of the stored parameters, cast to `dtype` where they are used.
+    cache_dtype: of the keys and values that decoding keeps; '' is `dtype`. What attention computes
+      of them is in the wider of the two.
+    attention: of whole rows, 'xla' or 'cudnn', a fused kernel of NVIDIA GPUs that never holds
+      queries x keys (see `layers.mix`).
     remat: recompute each layer in the backward pass instead of keeping its activations.
     scan_layers: `lax.scan` over the layers (compile time constant in depth) or unroll them; the
       parameters are stacked [L, ...] either way.
@@ -57,6 +63,8 @@ class LMConfig:
   max_length: int = 2048
   dtype: str = 'float32'
   param_dtype: str = 'float32'
+  cache_dtype: str = ''
+  attention: str = 'xla'
   remat: bool = False
   scan_layers: bool = False
 
@@ -68,9 +76,17 @@ class LMConfig:
       raise ValueError(
         f'LMConfig.family {self.family!r} is not known; use one of {", ".join(FAMILIES)}.'
       )
-    for name, dtype in (('dtype', self.dtype), ('param_dtype', self.param_dtype)):
-      if dtype not in DTYPES:
-        raise ValueError(f'LMConfig.{name} {dtype!r} is not known; use one of {", ".join(DTYPES)}.')
+    known = {
+      'dtype': DTYPES,
+      'param_dtype': DTYPES,
+      'cache_dtype': ('', *DTYPES),
+      'attention': ATTENTIONS,
+    }
+    for name, values in known.items():
+      value = dataclasses.asdict(self)[name]
+      if value not in values:
+        listed = ', '.join(each or "''" for each in values)
+        raise ValueError(f'LMConfig.{name} {value!r} is not known; use one of {listed}.')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
         f'LMConfig.num_heads {self.num_heads} is not a multiple of num_kv_heads '
@@ -84,6 +100,19 @@ class LMConfig:
     if self.rope_theta <= 0 or self.norm_eps <= 0:
       raise ValueError(
         f'LMConfig.rope_theta {self.rope_theta} and norm_eps {self.norm_eps} must both be positive.'
+      )
+    if self.attention == 'cudnn':
+      self._check_cudnn()
+
+  def _check_cudnn(self) -> None:
+    if self.dtype == 'float32':
+      raise ValueError(
+        "LMConfig.attention 'cudnn' has no float32: set dtype to bfloat16, or attention to 'xla'."
+      )
+    if self.head_dim % 8 or self.head_dim > CUDNN_HEAD_DIM:
+      raise ValueError(
+        f"LMConfig.attention 'cudnn' needs a head_dim that is a multiple of 8 and at most "
+        f"{CUDNN_HEAD_DIM}, but it is {self.head_dim}; set attention to 'xla'."
       )
 
   @property

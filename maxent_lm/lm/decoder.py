@@ -23,7 +23,7 @@ from maxent_lm.lm import cache as cache_lib
 from maxent_lm.lm import partition
 from maxent_lm.lm.cache import Cache
 from maxent_lm.lm.config import LMConfig
-from maxent_lm.lm.layers import DEVIATION, Block, RMSNorm, parameter, rope
+from maxent_lm.lm.layers import DEVIATION, Block, RMSNorm, mix, parameter, rope
 from maxent_lm.types import Array, Params
 
 # `layers.Attend` for any layer: it is also given the layer's index and the loop's carry.
@@ -101,13 +101,13 @@ def segment_positions(segments: Array) -> Array:
   return columns - jax.lax.cummax(jnp.where(starts, columns, 0), axis=1)
 
 
-def _attend_sequence(segments: Array | None, keep: bool) -> LayerAttend:
+def _attend_sequence(config: LMConfig, segments: Array | None, *, keep: bool) -> LayerAttend:
   """Causal attention within segments; `keep` hands keys and values back (prefill)."""
   # Padding (segment 0) sees the padding before it: no row is fully masked, so nothing is NaN.
   mask = None if segments is None else (segments[:, :, None] == segments[:, None, :])[:, None]
 
   def attend(_: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
-    mixed = jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=True)
+    mixed = mix(config, query, key, value, mask=mask, is_causal=True)
     return mixed, (carry, (key, value) if keep else ())
 
   return attend
@@ -122,9 +122,10 @@ def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
     logits = jnp.einsum('bkgh,bkhs->bkgs', grouped, keys, preferred_element_type=jnp.float32)
     logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    wider = jnp.promote_types(value.dtype, values.dtype)
+    weights = jax.nn.softmax(logits, axis=-1).astype(wider)
     mixed = jnp.einsum('bkgs,bksh->bkgh', weights, values)
-    return mixed.reshape(b, 1, n, h), (carry, ())
+    return mixed.astype(value.dtype).reshape(b, 1, n, h), (carry, ())
 
   return attend
 
@@ -195,7 +196,7 @@ class LM:
     """
     if positions is None:
       positions = segment_positions(jnp.zeros_like(tokens) if segments is None else segments)
-    attend = _attend_sequence(segments, keep=False)
+    attend = _attend_sequence(self.config, segments, keep=False)
     remat = self.config.remat
     return self._module(params)(tokens, positions, attend, (), remat=remat, scale=scale)[0]
 
@@ -281,7 +282,7 @@ class LM:
       )
     segments = valid.astype(jnp.int32)
     positions = segment_positions(segments)
-    attend = _attend_sequence(segments, keep=True)
+    attend = _attend_sequence(self.config, segments, keep=True)
     hidden, _, (keys, values) = self._module(params)(tokens, positions, attend, (), remat=False)
     cache = cache_lib.filled(self.config, keys, values, valid)
     return hidden[:, -1], cache_lib.extend(cache, cache_length)

@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
+from maxent_lm.lm.layers import mix
 from maxent_lm.lm.scores import Measure, score_hidden
 from maxent_lm.types import Array, OfRows, Params, Pick, Scores
 
@@ -239,7 +241,7 @@ class GroupScorer:
 
     def read(of: tuple[Array, Array]) -> Memory:
       tokens, start = of
-      attend = functools.partial(_attend_prompts, prompt)
+      attend = functools.partial(_attend_prompts, self.lm.config, prompt)
       positions = jnp.broadcast_to(jnp.arange(prompt), tokens.shape).reshape(cells, -1)
       hidden, kept = self.lm.laid_out(params, tokens.reshape(cells, -1), positions, attend)
       hidden = hidden.reshape(*tokens.shape, -1)
@@ -266,7 +268,7 @@ class GroupScorer:
     column = start[:, :, None] + jnp.arange(width)[None, None, :]
     response = jnp.take_along_axis(tokens, column, axis=2)
     seen = jnp.arange(prompt)[None, None, :] < start[:, :, None]
-    attend = functools.partial(_attend_responses, shared, seen, width)
+    attend = functools.partial(_attend_responses, self.lm.config, shared, seen, width)
     cells = row.shape[0]
     flat = response.reshape(cells, -1), column.reshape(cells, -1)  # a layer is one matrix product
     hidden = self.lm.laid_out(params, *flat, attend)[0].reshape(*response.shape, -1)
@@ -303,15 +305,22 @@ _in_pieces.defvjp(_forward, _backward)
 
 
 def _attend_prompts(
-  prompt: int, _: Array | int, carry: tuple, query: Array, key: Array, value: Array
+  config: LMConfig,
+  prompt: int,
+  _: Array | int,
+  carry: tuple,
+  query: Array,
+  key: Array,
+  value: Array,
 ) -> tuple[Array, tuple]:
   """Causal attention of prompts; keys and values are kept."""
   split = (each.reshape(-1, prompt, *each.shape[2:]) for each in (query, key, value))
-  mixed = jax.nn.dot_product_attention(*split, is_causal=True)
+  mixed = mix(config, *split, is_causal=True)
   return mixed.reshape(query.shape), (carry, (key, value))
 
 
 def _attend_responses(
+  config: LMConfig,
   shared: Memory,
   seen: Array,
   width: int,
@@ -330,7 +339,7 @@ def _attend_responses(
   causal = jnp.broadcast_to(jnp.tri(width, dtype=bool)[None], (len(queries), width, width))
   prompt = jnp.broadcast_to(_flat(seen)[:, None], (len(queries), width, seen.shape[2]))
   mask = jnp.concatenate([prompt, causal], axis=2)[:, None]
-  mixed = jax.nn.dot_product_attention(queries, keys, values, mask=mask)
+  mixed = mix(config, queries, keys, values, mask=mask)
   return mixed.reshape(query.shape), (carry, ())
 
 

@@ -59,8 +59,8 @@ def twin(lm: Network, *, chunk: int, count: int, noise: float) -> CriticNet:
     rng = np.random.default_rng([seed, 2])
 
     def perturb(leaf: Array) -> Array:
-      host = np.asarray(leaf, np.float32)
-      change = noise * math.sqrt(np.mean(host**2)) * rng.standard_normal(host.shape)
+      host = leaf.astype(np.float32)
+      change = noise * (host**2).mean() ** 0.5 * rng.standard_normal(host.shape)
       return jnp.asarray(host + (change if host.ndim > 1 else 0), leaf.dtype)
 
     return {str(i): jax.tree.map(perturb, params) for i in range(count)}

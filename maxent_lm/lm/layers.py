@@ -78,6 +78,34 @@ def rotate(x: Array, angles: Rope) -> Array:
   return rotated.astype(x.dtype)
 
 
+def mix(
+  config: LMConfig,
+  query: Array,
+  key: Array,
+  value: Array,
+  *,
+  mask: Array | None = None,
+  is_causal: bool = False,
+) -> Array:
+  """softmax(q k / sqrt(H)) v of [B, T, N, H] queries and [B, S, K, H] keys, by `config.attention`.
+
+  `mask` [B, 1, T, S] is True where a query sees a key, beside `is_causal`; there must be one of
+  them. cuDNN takes it as a term of its logits, and has gradients for even T and S only, so what is
+  odd gets one column more.
+  """
+  if config.attention == 'xla':
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=is_causal)
+  none, more, last = (0, 0), (0, query.shape[1] % 2), (0, key.shape[1] % 2)
+  if mask is not None:
+    mask = jnp.pad(mask, (none, none, more, last))
+  query = jnp.pad(query, (none, more, none, none))
+  key, value = (jnp.pad(each, (none, last, none, none)) for each in (key, value))
+  mixed = jax.nn.dot_product_attention(
+    query, key, value, mask=mask, is_causal=is_causal, implementation='cudnn'
+  )
+  return mixed[:, : mixed.shape[1] - more[1]]
+
+
 class Attention(nnx.Module):
   """Grouped-query attention with rotary positions; how to mix is the caller's `attend`."""
 

@@ -132,6 +132,15 @@ def abstract(tree: Params, mesh: Mesh) -> Params:
   )
 
 
+def device_bytes(tree: Params) -> int:
+  """Of the shapes with shardings in `tree`, what one device holds; keys of randomness left out."""
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  )
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """For [B, ...] arrays: rows over data and fsdp."""
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))

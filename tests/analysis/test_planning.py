@@ -16,7 +16,7 @@ from maxent_lm.analysis import examine, planning, roofline
 from maxent_lm.build.plan import make_plan
 from maxent_lm.lm import partition
 
-SIZES = {'compute__scan_layers': True, 'compute__remat': True, 'compute__chunk': 8}
+SIZES = {'compute__scan_layers': True, 'compute__remat': True, 'compute__logits': 8 * 160}
 # Numbers of tokens that no parameter has as a dimension, else buffers look like one another.
 BATCH = {'batch__max_prompt_tokens': 56}
 MESH = {'mesh__data': 2, 'mesh__fsdp': 2, 'mesh__tensor': 2}

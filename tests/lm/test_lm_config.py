@@ -12,6 +12,8 @@ from tiny_lm import tiny
     ({'family': 'gpt2'}, "family 'gpt2' is not known; use one of llama, qwen2, qwen3"),
     ({'dtype': 'float16'}, "dtype 'float16' is not known; use one of float32, bfloat16"),
     ({'param_dtype': 'int8'}, "param_dtype 'int8' is not known"),
+    ({'cache_dtype': 'int8'}, "cache_dtype 'int8' is not known; use one of '', float32, bfloat16"),
+    ({'attention': 'flash'}, "attention 'flash' is not known; use one of xla, cudnn"),
     ({'vocab_size': 0}, 'vocab_size is 0'),
     ({'rope_theta': 0.0}, 'must both be positive'),
   ],
