@@ -52,7 +52,7 @@ def get_config() -> ml_collections.ConfigDict:
     {
       'dtype': 'float32',  # float32 | bfloat16; parameters and sums of log-probs stay float32
       'cache': '',  # of decoding: float32 | bfloat16; '' is dtype
-      'attention': 'xla',  # xla | cudnn (NVIDIA GPUs, with dtype bfloat16; docs/gpu.md)
+      'attention': 'xla',  # xla | cudnn (NVIDIA GPUs, with dtype bfloat16; docs/how-to/gpu.md)
       'remat': False,  # recompute activations in the backward pass
       'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
       'logits': 1 << 24,  # that exist at a time, of all devices (64 MB), whatever the vocabulary is

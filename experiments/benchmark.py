@@ -5,7 +5,7 @@
 
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
 --lengths=geometric a response ends with probability 1/64 at every token, and after 256; otherwise
-none ends. The preset gpu, 86 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
+none ends. The preset gpu, 82 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
 GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype and --attention change a
 preset; --scorer=naive updates from whole rows and all of their logits at once, to compare with.
 

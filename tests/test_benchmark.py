@@ -22,7 +22,9 @@ def measured(*arguments):
   done = subprocess.run(
     [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
   )
-  return json.loads(done.stdout.splitlines()[-1])
+  *told, row = done.stdout.splitlines()
+  assert [line.split(':')[0] for line in told] == ['rollout', 'update']
+  return json.loads(row)
 
 
 def test_fixed_lengths_are_all_sampled():
@@ -32,6 +34,17 @@ def test_fixed_lengths_are_all_sampled():
   assert row['step_s'] == pytest.approx(
     row['rollout_s'] + row['update_s'], abs=0.01
   )  # of two steps
+
+
+def test_what_bounds_a_step_is_reckoned_from_what_is_measured():
+  row = measured('--microbatch=0', '--dtype=bfloat16')
+  assert row['dtype'] == 'bfloat16' and row['copy_gbs'] > 0
+  for name in ('rollout', 'update'):
+    seconds = row[f'{name}_s']
+    rate = row[f'{name}_gflop'] / seconds
+    assert row[f'{name}_gflops'] == pytest.approx(rate, rel=0.3)  # of milliseconds
+    assert row[f'{name}_tokens_per_s'] == pytest.approx(row['tokens'] / seconds, rel=0.3)
+    assert 0 < row[f'{name}_products_s'] + row[f'{name}_bytes_s']
 
 
 def test_slots_and_microbatches_do_the_same_work():

@@ -21,7 +21,7 @@ from maxent_lm.lm.decoder import LM
 SIZES = {'cpu': (2048, 1 << 26)}  # of a measured product, and of a copied array in bytes
 LARGE = (8192, 1 << 30)  # of other devices
 REPEATS = 10
-MOSTLY = 0.5  # of the time taken: what fills more is what bounds
+MOSTLY = 0.5  # of the time taken: what fills it bounds the step
 
 
 class Peaks(NamedTuple):
@@ -138,11 +138,11 @@ def sentence(name: str, seconds: float, work: Work, peaks: Peaks) -> str:
     'neither: work between products, products too small for the peak, and waiting': rest,
   }
   bound, most = max(names.items(), key=lambda each: each[1])
-  how = 'bound by' if most >= MOSTLY * seconds else 'most of it'
+  how = 'what bounds it is' if most >= MOSTLY * seconds else 'the largest part is'
   return (
     f'{name}: {work.flops / 1e9:.4g} GFLOP in {seconds:.4g} s are {work.flops / seconds / 1e9:.4g} '
     f'GFLOP/s, {work.flops / seconds / peaks.flops:.1%} of the {peaks.flops / 1e9:.4g} measured; '
     f'at the measured peaks products take {times.compute:.3g} s, and '
     f'{sum(work.moved.values()) / 1e9:.3g} GB at {peaks.bandwidth / 1e9:.3g} GB/s '
-    f'{times.memory:.3g} s, so it is {how} {bound} ({most / seconds:.0%}).'
+    f'{times.memory:.3g} s: {how} {bound} ({most / seconds:.0%}).'
   )
