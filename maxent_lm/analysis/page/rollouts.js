@@ -70,7 +70,7 @@ class Rollouts {
   shortcut(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
-    const typing = target.matches('input[type=search], select, textarea');
+    const typing = target.matches?.('input[type=search], select, textarea');
     if (event.key === 'Escape' && target === this.element.filter) {
       target.value = '';
       this.draw();
@@ -149,7 +149,7 @@ class Rollouts {
     const facts = [
       ...(withStep ? [`step ${group.step}`] : []),
       counted(group.rows.length, 'response'),
-      counted(order.length, 'meaning'),
+      counted(order.filter(([name]) => name !== null).length, 'meaning'),
       ...(rewards.length ? [`mean reward ${short(mean)}`] : []),
     ];
     const title = html('h3', { class: 'mono' });
@@ -161,7 +161,7 @@ class Rollouts {
   cluster(name, rows) {
     const which = html('div', { class: 'which' });
     const label = html('h4', { class: 'mono' });
-    label.textContent = name ?? 'no meaning';
+    label.textContent = name ?? 'without a meaning';
     which.append(label, html('span', { class: 'facts' }, counted(rows.length, 'response')));
     return html('section', { class: 'cluster' }, which, html('div', {}, ...rows.map((row) => this.response(row))));
   }
