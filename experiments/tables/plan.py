@@ -4,8 +4,8 @@
   python experiments/tables/plan.py --preset=tpu --workdir=runs/tables/plan
 
 Each row is a program of a training step of configs/qwen3.py, compiled on the CPU for the slice
-(`experiments/plan.py`). 32B is tried on larger and larger slices until it fits. An hour on two CPU
-cores; plans that are finished are not compiled again.
+(`experiments/plan.py`). 32B is tried on larger and larger slices until it fits. Ten minutes on two
+CPU cores; plans that are finished are not compiled again.
 """
 
 import pathlib
@@ -50,6 +50,7 @@ PRESETS = {
     [
       Case('32b', 'v5p:2x2x1', 'fsdp:1,tensor:4'),
       Case('32b', 'v5p:2x2x2', 'fsdp:2,tensor:4'),
+      Case('32b', 'v5p:2x2x2', 'fsdp:1,tensor:8'),
       Case('32b', 'v5p:2x2x4', 'fsdp:4,tensor:4'),
       Case('32b', 'v5p:2x4x4', 'fsdp:8,tensor:4'),
     ],
