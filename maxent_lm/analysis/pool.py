@@ -1,0 +1,95 @@
+"""A pool of processes, one a device set: each command runs on its own cores or its own GPU."""
+
+import concurrent.futures
+import os
+import pathlib
+import queue
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from maxent_lm import cli
+
+Slot = Mapping[str, str]
+
+
+class Work(NamedTuple):
+  """One process: what people call it, its command, and the folder that its log goes into."""
+
+  title: str
+  command: Sequence[str]
+  workdir: pathlib.Path
+
+
+def run(stages: Sequence[Sequence[Work]], slots: Sequence[Slot]) -> list[str]:
+  """Runs a stage after the other, each on all slots; returns what failed, and why.
+
+  After every run the time that is left is told, as many seconds a run as those before it took.
+  """
+  total, done, failed = sum(map(len, stages)), 0, []
+  free: queue.Queue[Slot] = queue.Queue()
+  for slot in slots:
+    free.put(slot)
+  began = time.perf_counter()
+  with concurrent.futures.ThreadPoolExecutor(len(slots)) as threads:
+    for stage in stages:
+      waiting = {threads.submit(_launch, work, free): work for work in stage}
+      for future in concurrent.futures.as_completed(waiting):
+        work, error, done = waiting[future], future.result(), done + 1
+        failed += [f'{work.title} ({error})'] if error else []
+        result = f'FAILED: {error}' if error else 'finished'
+        left = estimate(time.perf_counter() - began, done, total)
+        print(f'{done}/{total} {work.title} {result}; {left}', flush=True)
+  return failed
+
+
+def estimate(seconds: float, done: int, total: int) -> str:
+  """How long it has been, and how long it will be if the rest is like what is done."""
+  left = seconds / done * (total - done)
+  return f'{seconds / 60:.0f} min so far, about {left / 60:.0f} min left'
+
+
+def slots(workers: int) -> list[dict[str, str]]:
+  """What each worker's environment says of its devices: a GPU each, else a share of the cores.
+
+  `workers` at most; 0 for as many as there are GPUs or else cores. Where a process cannot be kept
+  on cores (outside Linux) every worker has all of them.
+  """
+  gpus = visible_gpus()
+  if gpus:
+    return [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in gpus[: workers or len(gpus)]]
+  cores = cli.cores()
+  if cores is None:
+    return [{} for _ in range(workers or os.cpu_count() or 1)]
+  count = min(workers or len(cores), len(cores))
+  return [{cli.CORES: ','.join(map(str, cores[number::count]))} for number in range(count)]
+
+
+def visible_gpus() -> list[str]:
+  """Numbers of the NVIDIA GPUs, asked of the driver so that this process takes none of them."""
+  if 'CUDA_VISIBLE_DEVICES' in os.environ:
+    return [gpu for gpu in os.environ['CUDA_VISIBLE_DEVICES'].split(',') if gpu]
+  if shutil.which('nvidia-smi') is None:
+    return []
+  listed = subprocess.run(['nvidia-smi', '-L'], capture_output=True, text=True, check=False).stdout
+  return [str(number) for number, _ in enumerate(listed.splitlines())]
+
+
+def _launch(work: Work, free: 'queue.Queue[Slot]') -> str | None:
+  """Runs one command on a free slot; the reason if it fails."""
+  slot = free.get()
+  try:
+    work.workdir.mkdir(parents=True, exist_ok=True)
+    log = work.workdir / 'log.txt'
+    with log.open('w') as file:
+      status = subprocess.run(
+        work.command, env=os.environ | slot, stdout=file, stderr=file, check=False
+      ).returncode
+    if not status:
+      return None
+    last = [line for line in log.read_text().splitlines() if line.strip()][-1:]
+    return f'status {status}, {log}: {"".join(last)[:200]}'
+  finally:
+    free.put(slot)
