@@ -2,13 +2,15 @@
 
 python experiments/sweep.py --sweep=configs/sweeps/alpha_schedules.py:countdown,cpu --workdir=runs/a
 
-The argument is TASK,PRESET[,FOLDER]: with the folder of a model all seeds start there and no warm
-start is trained. `experiments/tables/alpha_schedules.py` makes the table of several tasks.
+The argument is TASK,PRESET[,FOLDER[,DATA]]: with the folder of a model all seeds start there and no
+warm start is trained; DATA is the folder of the files that GSM8K and MBPP read.
+`experiments/tables/alpha_schedules.py` makes the table of several tasks.
 
 The objective is VarGrad at a fixed beta, so that kappa = alpha + beta and alpha is all that
 differs. What a schedule aims at depends on the task and is in AIMS.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -82,8 +84,8 @@ def schedules(steps: int, aims: Aims) -> dict[str, dict[str, Any]]:
     'linear': alpha_by('schedule', start, **linear),
     'cosine': alpha_by('schedule', start, **cosine),
     'stages': alpha_by('stages', start, **stages),
-    'dual, entropy': alpha_by('target_entropy', start, target=aims.entropy, **box),
-    'dual, semantic entropy': alpha_by('dual', start, **semantic),
+    'dual to entropy': alpha_by('target_entropy', start, target=aims.entropy, **box),
+    'dual to semantic entropy': alpha_by('dual', start, **semantic),
     'KL-adaptive': alpha_by('adaptive_kl', start, **kl),
     'raised when stuck': alpha_by('raise_when_stuck', start, **stuck),
     'token-weighted': alpha_by('fixed', start) | uncertain_tokens(),
@@ -120,7 +122,7 @@ PRETRAINED = ('gsm8k', 'mbpp')  # start from the weights in a folder
 
 
 def make_config(
-  task: str, preset: str, folder: str, point: sweep.Point, seed: int, init: str
+  task: str, preset: str, folder: str, data: str, point: sweep.Point, seed: int, init: str
 ) -> ml_collections.ConfigDict:
   """The warm start of a seed, or a schedule from there."""
   start = point.name == sweep.START
@@ -130,6 +132,7 @@ def make_config(
   config.eval.update(problems=size.problems, samples=size.samples, prompts=min(64, size.problems))
   if task in PRETRAINED:
     _large(config)
+    config[task].data_dir = data
   if start:
     config.steps = 0 if folder else size.warm_steps or config.steps
     return config
@@ -156,20 +159,23 @@ def _large(config: ml_collections.ConfigDict) -> None:
 
 
 def get_sweep(arg: str = 'countdown,cpu') -> sweep.Sweep:
-  """`arg`: TASK,PRESET[,FOLDER]."""
-  task, preset, folder = (*arg.split(',', 2), '', '')[:3]
+  """`arg`: TASK,PRESET[,FOLDER[,DATA]]."""
+  task, preset, folder, data = (*arg.split(',', 3), '', '', '')[:4]
   if task not in TASKS or preset not in PRESETS:
     raise ValueError(
-      f'configs/sweeps/alpha_schedules.py:{arg} is unknown; it takes TASK,PRESET[,FOLDER] with a '
+      f'configs/sweeps/alpha_schedules.py:{arg} is unknown; it takes TASK,PRESET[,FOLDER[,DATA]], a '
       f'task of {", ".join(TASKS)} and a preset of {", ".join(PRESETS)}'
     )
-  if task in PRETRAINED and not folder:
-    raise ValueError(f'alpha_schedules: {task} starts from weights; name their folder')
+  if task in PRETRAINED and not (folder and data):
+    raise ValueError(
+      f'alpha_schedules: {task} starts from weights and reads files; name the folders of both, '
+      f'--warm_start={task}=FOLDER --data={task}=FOLDER'
+    )
   size = sized(task, preset)
   k = size.samples
   return sweep.Sweep(
     name=f'alpha_schedules_{task}',
-    config=lambda point, seed, init: make_config(task, preset, folder, point, seed, init),
+    config=functools.partial(make_config, task, preset, folder, data),
     points=sweep.listed(schedules(size.steps, AIMS[task])),
     seeds=size.seeds,
     measured=(

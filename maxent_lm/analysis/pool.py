@@ -1,13 +1,15 @@
 """A pool of processes, one a device set: each command runs on its own cores or its own GPU."""
 
 import concurrent.futures
+import contextlib
+import fcntl
 import os
 import pathlib
 import queue
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from maxent_lm import cli
@@ -67,6 +69,19 @@ def slots(workers: int) -> list[dict[str, str]]:
   return [{cli.CORES: ','.join(map(str, cores[number::count]))} for number in range(count)]
 
 
+@contextlib.contextmanager
+def alone(workdir: pathlib.Path) -> Generator[None, None, None]:
+  """Waits until no other process holds this folder, then holds it to the end.
+
+  Where a pool was killed its processes may still run; those of the next pool wait for them here,
+  and find what they have finished.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  with (workdir / 'lock').open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)  # goes with the process, however it ends
+    yield
+
+
 def visible_gpus() -> list[str]:
   """Numbers of the NVIDIA GPUs, asked of the driver so that this process takes none of them."""
   if 'CUDA_VISIBLE_DEVICES' in os.environ:
@@ -83,7 +98,7 @@ def _launch(work: Work, free: 'queue.Queue[Slot]') -> str | None:
   try:
     work.workdir.mkdir(parents=True, exist_ok=True)
     log = work.workdir / 'log.txt'
-    with log.open('w') as file:
+    with log.open('a') as file:
       status = subprocess.run(
         work.command, env=os.environ | slot, stdout=file, stderr=file, check=False
       ).returncode
