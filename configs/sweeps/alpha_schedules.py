@@ -52,7 +52,7 @@ class Size(NamedTuple):
 
 # Between what the warm start has and what a run without alpha ends at.
 AIMS = {
-  'countdown': Aims(alpha=0.02, entropy=0.33, semantic_entropy=1.2, kl=0.5),
+  'countdown': Aims(alpha=0.02, entropy=0.37, semantic_entropy=1.5, kl=0.5),
   'graph_coloring': Aims(alpha=0.02, entropy=0.4, semantic_entropy=1.0, kl=0.5),
   'list_functions': Aims(alpha=0.01, entropy=0.2, semantic_entropy=1.6, kl=0.5),
   'arithmetic': Aims(alpha=0.005, entropy=0.02, semantic_entropy=0.1, kl=0.2),
@@ -163,7 +163,7 @@ def get_sweep(arg: str = 'countdown,cpu') -> sweep.Sweep:
   task, preset, folder, data = (*arg.split(',', 3), '', '', '')[:4]
   if task not in TASKS or preset not in PRESETS:
     raise ValueError(
-      f'configs/sweeps/alpha_schedules.py:{arg} is unknown; it takes TASK,PRESET[,FOLDER[,DATA]], a '
+      f'configs/sweeps/alpha_schedules.py:{arg} is unknown; give TASK,PRESET[,FOLDER[,DATA]], a '
       f'task of {", ".join(TASKS)} and a preset of {", ".join(PRESETS)}'
     )
   if task in PRETRAINED and not (folder and data):
