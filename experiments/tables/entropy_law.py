@@ -8,7 +8,6 @@ mean over a twentieth of a run, of its samples' accuracy and entropy. Points ove
 GRPO have more accuracy than GRPO for the same entropy. The curves are in entropy_law.png.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maxent_lm.analysis import entropy_law, plots, sweep, swept, tables
+from maxent_lm.train import metrics
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -52,12 +52,11 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
 
 def curve(workdir: pathlib.Path) -> np.ndarray:
   """[2, parts] entropy and accuracy over a run."""
-  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-  last = {line['step']: line for line in lines}.values()  # a step that was repeated counts once
-  width = max(1, len(last) // PARTS)
+  lines = metrics.read_metrics(workdir / 'metrics.jsonl')
+  width = max(1, len(lines) // PARTS)
   return np.stack(
     [
-      entropy_law.averaged(np.array([line[name] for line in last]), width)
+      entropy_law.averaged(np.array([line[name] for line in lines]), width)
       for name in ('entropy', 'success')
     ]
   )

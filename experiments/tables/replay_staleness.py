@@ -7,13 +7,13 @@ configs/sweeps/replay_staleness.py; an update has as many groups in every row, s
 is less sampling. Published: [Wang et al. 2026, ReVal] reuses every rollout once, on other tasks.
 """
 
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
 from maxent_lm.analysis import swept, tables
+from maxent_lm.train import metrics
 
 SWEPT = swept.options()
 NOTE = (
@@ -45,7 +45,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
 def observed(workdir: pathlib.Path) -> dict[str, Any]:
   """Means over the second half of a run, of what it has measured."""
   path = workdir / 'metrics.jsonl'
-  lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+  lines = metrics.read_metrics(path) if path.exists() else []
   late = lines[len(lines) // 2 :]
   names = {'replayed share': 'replayed', 'age': 'replay_age', 'off policy': 'off_policy'}
   return {

@@ -97,7 +97,7 @@ def run(
   every = {
     name: sweep.jobs(of, workdir / name, seeds or of.seeds) for name, (_, of) in what.items()
   }
-  every = {name: _wanted(jobs, wanted) for name, jobs in every.items()}
+  every = _wanted(every, wanted)
   works: list[list[pool.Work]] = [[], []]
   for name, (file, of) in what.items():
     known = [sweep.row(of, job) for job in every[name]]
@@ -115,11 +115,15 @@ def run(
   return Found(rows, failed)
 
 
-def _wanted(jobs: Sequence[sweep.Job], wanted: Sequence[str]) -> list[sweep.Job]:
-  names = list(dict.fromkeys(job.point.name for job in jobs))
+def _wanted(
+  every: Mapping[str, Sequence[sweep.Job]], wanted: Sequence[str]
+) -> dict[str, list[sweep.Job]]:
+  names = dict.fromkeys(job.point.name for jobs in every.values() for job in jobs)
+  names.pop(sweep.START, None)
   if unknown := [name for name in wanted if name not in names]:
-    raise ValueError(f'--points={unknown[0]} is unknown; choose some of {", ".join(names[1:])}')
-  return [job for job in jobs if not wanted or job.point.name in (sweep.START, *wanted)]
+    raise ValueError(f'--points={unknown[0]} is unknown; choose some of {", ".join(names)}')
+  kept = {sweep.START, *(wanted or names)}
+  return {name: [job for job in jobs if job.point.name in kept] for name, jobs in every.items()}
 
 
 def _work(name: str, file: str, job: sweep.Job, seeds: int | None) -> pool.Work:
