@@ -63,10 +63,10 @@ BETA = {'gsm8k': 0.005, 'mbpp': 0.005}  # long responses: the KL of a response i
 CPU_BETA = 0.05
 PRESETS = {
   'smoke': Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4),
-  'cpu': Size(seeds=3, steps=60, prompts=32, warm_steps=0, problems=128, samples=16),
+  'cpu': Size(seeds=3, steps=40, prompts=32, warm_steps=0, problems=128, samples=16),
   'h200': Size(seeds=1, steps=40, prompts=64, warm_steps=0, problems=256, samples=16),
 }
-SHORTER = {'list_functions': {'steps': 25, 'prompts': 24}}  # programs are run: 2 s a step
+SHORTER = {'list_functions': {'steps': 25, 'prompts': 24, 'problems': 64}}  # programs are run
 
 
 def schedules(steps: int, aims: Aims) -> dict[str, dict[str, Any]]:
