@@ -10,7 +10,7 @@ folder. Killed and started again the sweep goes on where it was: finished runs a
 others resume from their checkpoints. Failed runs are listed, and tried again next time.
 `--plan` only says what would be done and how long it takes where runs are finished already;
 `--commands` prints one command a run for another launcher, and `--slurm` an array job. Both print
-the starts alone while some are missing, since points begin from them; then call again.
+what can begin: of a seed whose start is missing only that; when they are over, call again.
 """
 
 import pathlib
@@ -49,9 +49,9 @@ def main(_: Sequence[str]) -> None:
     return
   rows = [sweep.row(what, job) for job in every]
   left = [job for job, row in zip(every, rows, strict=True) if row is None]
-  stages = sweep.stages(left)
+  chains = [[list(map(work, stage)) for stage in chain] for chain in sweep.chains(left)]
   if COMMANDS.value or SLURM.value:
-    lines = [shlex.join(work(job).command) for job in (stages or [[]])[0]]
+    lines = [shlex.join(each.command) for stages in chains for each in stages[0]]
     if lines:
       print('\n'.join((slurm if SLURM.value else list)(lines)))
     return
@@ -61,7 +61,7 @@ def main(_: Sequence[str]) -> None:
     return
   commit = folder.commit()[:12]  # of the code that runs, not of a later one
   began = time.perf_counter()
-  failed = pool.run([list(map(work, stage)) for stage in stages], pool.slots(WORKERS.value))
+  failed = pool.run(chains, pool.slots(WORKERS.value))
   made = tables.made(f'sweep.py --sweep={SWEEP.value}', commit, time.perf_counter() - began)
   report(what, every, workdir, made=made)
   if failed:

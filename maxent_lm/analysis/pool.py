@@ -25,25 +25,44 @@ class Work(NamedTuple):
   workdir: pathlib.Path
 
 
-def run(stages: Sequence[Sequence[Work]], slots: Sequence[Slot]) -> list[str]:
-  """Runs a stage after the other, each on all slots; returns what failed, and why.
+Chain = Sequence[Sequence[Work]]  # stages: each begins when the one before it is over
+
+
+def run(chains: Sequence[Chain], slots: Sequence[Slot]) -> list[str]:
+  """Runs all chains beside each other on all slots; returns what failed, and why.
 
   After every run the time that is left is told, as many seconds a run as those before it took.
   """
-  total, done, failed = sum(map(len, stages)), 0, []
+  total = sum(len(stage) for chain in chains for stage in chain)
+  done, failed = 0, []
   free: queue.Queue[Slot] = queue.Queue()
   for slot in slots:
     free.put(slot)
   began = time.perf_counter()
   with concurrent.futures.ThreadPoolExecutor(len(slots)) as threads:
-    for stage in stages:
-      waiting = {threads.submit(_launch, work, free): work for work in stage}
-      for future in concurrent.futures.as_completed(waiting):
-        work, error, done = waiting[future], future.result(), done + 1
+    ahead = [[stage for stage in chain if stage] for chain in chains]
+    waiting: dict[concurrent.futures.Future[str | None], tuple[int, Work]] = {}
+    left = [0] * len(ahead)  # of the stage that a chain is in
+
+    def begin(number: int) -> None:
+      stage = ahead[number].pop(0) if ahead[number] else []
+      left[number] = len(stage)
+      waiting.update({threads.submit(_launch, work, free): (number, work) for work in stage})
+
+    for number in range(len(ahead)):
+      begin(number)
+    while waiting:
+      over, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+      for future in over:
+        number, work = waiting.pop(future)
+        error, done = future.result(), done + 1
         failed += [f'{work.title} ({error})'] if error else []
         result = f'FAILED: {error}' if error else 'finished'
-        left = estimate(time.perf_counter() - began, done, total)
-        print(f'{done}/{total} {work.title} {result}; {left}', flush=True)
+        told = estimate(time.perf_counter() - began, done, total)
+        print(f'{done}/{total} {work.title} {result}; {told}', flush=True)
+        left[number] -= 1
+        if not left[number]:
+          begin(number)
   return failed
 
 

@@ -131,11 +131,15 @@ def load(source: str) -> Sweep:
   return module.get_sweep(arg) if arg else module.get_sweep()
 
 
-def stages(jobs: Sequence[Job]) -> list[list[Job]]:
-  """The starts, then the rest; what is empty is left out."""
-  starts = [job for job in jobs if job.point.name == START]
-  rest = [job for job in jobs if job.point.name != START]
-  return [stage for stage in (starts, rest) if stage]
+def chains(jobs: Sequence[Job]) -> list[list[list[Job]]]:
+  """Of every seed the start, then the points that begin from it; what is empty is left out."""
+  found = []
+  for seed in dict.fromkeys(job.seed for job in jobs):
+    mine = [job for job in jobs if job.seed == seed]
+    start = [job for job in mine if job.point.name == START]
+    points = [job for job in mine if job.point.name != START]
+    found.append([stage for stage in (start, points) if stage])
+  return found
 
 
 def command(script: str, source: str, job: Job, *, seeds: int | None) -> list[str]:

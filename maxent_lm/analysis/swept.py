@@ -84,7 +84,7 @@ def run(
   workers: int,
   wanted: Sequence[str] = (),
 ) -> Found:
-  """Runs what is missing of all sweeps, the starts before the rest; a plan is printed before.
+  """Runs what is missing of all sweeps in one pool; a plan is printed before.
 
   `sources` is {folder in `workdir`: FILE[:ARG] in the repository}. Points that are not `wanted` are
   left out, unless none is named.
@@ -98,14 +98,16 @@ def run(
     name: sweep.jobs(of, workdir / name, seeds or of.seeds) for name, (_, of) in what.items()
   }
   every = _wanted(every, wanted)
-  works: list[list[pool.Work]] = [[], []]
+  chains = []
   for name, (file, of) in what.items():
     known = [sweep.row(of, job) for job in every[name]]
     print(sweep.plan(name, known, workers=len(slots)), flush=True)
-    for job, row in zip(every[name], known, strict=True):
-      if row is None:
-        works[job.point.name != sweep.START].append(_work(name, file, job, seeds))
-  failed = pool.run(works, slots)
+    left = [job for job, row in zip(every[name], known, strict=True) if row is None]
+    chains += [
+      [[_work(name, file, job, seeds) for job in stage] for stage in chain]
+      for chain in sweep.chains(left)
+    ]
+  failed = pool.run(chains, slots)
   rows = [
     {**row, 'sweep': name, 'point': job.point.name, 'seed': job.seed, 'workdir': job.workdir}
     for name, (_, of) in what.items()

@@ -17,17 +17,31 @@ def test_stages_are_one_after_the_other_and_failures_are_told(tmp_path, capsys):
   first = work(tmp_path, 'first', f'open({str(mark)!r}, "w").close()')
   second = work(tmp_path, 'second', f'open({str(mark)!r})')
   bad = work(tmp_path, 'bad', 'import sys; print("no luck"); sys.exit(3)')
-  (failed,) = pool.run([[first], [second, bad]], [{}, {}])
+  (failed,) = pool.run([[[first], [second, bad]]], [{}, {}])
   assert failed.startswith('bad (status 3, ') and failed.endswith('no luck)')
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 3 and lines[0].startswith('1/3 first finished')
   assert lines[-1].endswith('about 0 min left')
 
 
+def test_chains_do_not_wait_for_each_other(tmp_path):
+  mark = tmp_path / 'mark'
+  wait = f"""
+import pathlib, time
+until = time.monotonic() + 60
+while not pathlib.Path({str(mark)!r}).exists() and time.monotonic() < until:
+  time.sleep(0.05)
+assert time.monotonic() < until
+"""
+  slow = work(tmp_path, 'slow', wait)
+  first, then = work(tmp_path, 'first', ''), work(tmp_path, 'then', f'open({str(mark)!r}, "w")')
+  assert pool.run([[[slow]], [[], [first], [then]], []], [{}, {}]) == []
+
+
 def test_every_process_has_a_slot_to_itself(tmp_path):
   code = 'import os; print(os.environ["SLOT"])'
   works = [work(tmp_path, str(number), code) for number in range(4)]
-  assert pool.run([works], [{'SLOT': 'a'}, {'SLOT': 'b'}]) == []
+  assert pool.run([[works]], [{'SLOT': 'a'}, {'SLOT': 'b'}]) == []
   seen = {(each.workdir / 'log.txt').read_text().strip() for each in works}
   assert seen <= {'a', 'b'}
 
@@ -47,7 +61,7 @@ with pool.alone(folder):
   (folder / 'busy').rmdir()
 """
   works = [work(tmp_path, str(number), code) for number in range(2)]
-  assert pool.run([works], [{}, {}]) == []
+  assert pool.run([[works]], [{}, {}]) == []
 
 
 def test_gpus_are_dealt_out_first(monkeypatch):

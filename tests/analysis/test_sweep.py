@@ -73,10 +73,10 @@ def job(name, seed=0):
   return sweep.Job(sweep.Point(name, {}), seed, pathlib.Path('runs') / f'{name}_{seed}')
 
 
-def test_starts_come_before_what_begins_from_them():
-  a, start, b = job('a'), job(sweep.START), job('b')
-  assert sweep.stages([a, start, b]) == [[start], [a, b]]
-  assert sweep.stages([a]) == [[a]] and sweep.stages([]) == []
+def test_a_start_comes_before_what_begins_from_it():
+  a, start, b, other = job('a'), job(sweep.START), job('b'), job('a', 1)
+  assert sweep.chains([a, start, other, b]) == [[[start], [a, b]], [[other]]]
+  assert sweep.chains([]) == []
 
 
 def test_a_command_is_for_one_run_and_keeps_the_seeds():
