@@ -38,9 +38,9 @@ def alphas(name, metrics):
 def test_there_are_twelve_and_four_are_fixed():
   assert len(NAMES) == 12
   fixed = [name for name in NAMES if name.startswith('alpha = ')]
-  assert [set(alphas(name, SHARP)) for name in fixed] == [
-    {pytest.approx(float(name.removeprefix('alpha = ')))} for name in fixed
-  ] and len(fixed) == 4
+  assert len(fixed) == 4
+  for name in fixed:
+    assert alphas(name, SHARP) == pytest.approx([float(name.removeprefix('alpha = '))] * STEPS)
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if not name.startswith('alpha = ')])
@@ -64,12 +64,12 @@ def test_what_is_learned_rises_for_a_sharp_policy_and_falls_for_a_flat_one(name)
   up, down = alphas(name, SHARP), alphas(name, FLAT)
   assert up[-1] > 1.2 * AIMS.alpha and down[-1] < AIMS.alpha / 1.2
   assert up == sorted(up) and down == sorted(down, reverse=True)
-  assert alpha_schedules.LOW <= min(down) and max(up) <= alpha_schedules.HIGH
+  assert min(down) >= alpha_schedules.LOW and max(up) <= alpha_schedules.HIGH + 1e-6
 
 
 def test_alpha_is_raised_while_the_reward_stands_still_and_never_while_it_rises():
   assert alphas('raised when stuck', SHARP)[-1] > 2 * AIMS.alpha
-  assert set(alphas('raised when stuck', FLAT)) == {pytest.approx(AIMS.alpha)}
+  assert alphas('raised when stuck', FLAT) == pytest.approx([AIMS.alpha] * STEPS)
 
 
 @pytest.mark.parametrize('name', NAMES)
