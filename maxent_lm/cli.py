@@ -59,7 +59,7 @@ def prepare() -> None:
   Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax.
   MAXENT_LM_CORES=0,1 keeps the process on these cores, before XLA counts them.
   """
-  if os.environ.get(CORES):
+  if os.environ.get(CORES) and cores() is not None:
     os.sched_setaffinity(0, {int(core) for core in os.environ[CORES].split(',')})
   # configs/ lies beside the package and its files import each other.
   sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
@@ -68,6 +68,13 @@ def prepare() -> None:
   default = pathlib.Path.home() / '.cache' / 'maxent_lm' / 'jax'
   folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default))
   jax.config.update('jax_compilation_cache_dir', folder)
+
+
+def cores() -> list[int] | None:
+  """The cores of this process, or None where a process cannot be kept on some (not on Linux)."""
+  if not hasattr(os, 'sched_getaffinity'):
+    return None
+  return sorted(os.sched_getaffinity(0))
 
 
 @contextlib.contextmanager

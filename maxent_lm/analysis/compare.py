@@ -21,8 +21,9 @@ CURVE = 'curve.json'  # of a run whose distances were measured, likewise
 def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   """Trains the run in `workdir` to its end and evaluates it: one row of a table.
 
-  A supervised run (`imitation`) learns from demonstrations and is its own start. A run that is
-  finished and evaluated with this very config is not touched again: its row is read back.
+  A supervised run (`imitation`) learns from demonstrations and is its own start. With no steps at
+  all `config.init` is evaluated as it is. A run that is finished and evaluated with this very
+  config is not touched again: its row is read back.
 
   Raises:
     ValueError: `workdir` holds a run of another config (see `folder.check_config`).
@@ -30,6 +31,12 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   known = stored_row(config, workdir)
   if known is not None:
     return known
+  row = _trained(config, workdir) if config.steps else _as_it_is(config, workdir)
+  folder.write_json(workdir / ROW, {'config': _plain(config), 'row': row})
+  return row
+
+
+def _trained(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
   began = time.perf_counter()
   supervised = config.algorithm == 'imitation'
   run = (build.demonstration_run if supervised else build.rollout_run)(config, workdir)
@@ -37,7 +44,7 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
   state = jax.block_until_ready(run.train())
   seconds = time.perf_counter() - began
   evaluation = build.make_evaluation(config, run.policy)
-  row = {
+  return {
     'name': config.name,
     'objective': objective(config),
     **evaluation(state.params, state.params if supervised else run.policy.params),
@@ -46,8 +53,19 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
     'steps': int(state.step),
     'train_seconds': round(seconds, 1) if first == 0 else None,  # unknown for a resumed run
   }
-  folder.write_json(workdir / ROW, {'config': _plain(config), 'row': row})
-  return row
+
+
+def _as_it_is(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+  """The row of weights that are there already, which are copied to `workdir/model`."""
+  if not config.init:
+    raise ValueError('config.steps=0 evaluates weights that are there: name their config.init')
+  policy = build.make_policy(config, workdir)
+  evaluation = build.make_evaluation(config, policy)
+  figures = evaluation(policy.params, policy.params)
+  workdir.mkdir(parents=True, exist_ok=True)
+  folder.make_once(workdir / 'model', lambda path: policy.save(path, policy.params))
+  objective_of = {'name': config.name, 'objective': 'none', **figures}
+  return {**objective_of, 'alpha': 0.0, 'beta': 0.0, 'steps': 0, 'train_seconds': 0.0}
 
 
 def stored_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:

@@ -12,9 +12,11 @@ a start (a warm start, say) from which all its points begin.
 """
 
 import collections
+import importlib.util
 import itertools
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -111,6 +113,55 @@ def jobs(sweep: Sweep, workdir: pathlib.Path, seeds: int) -> list[Job]:
     for point in points
     for seed in range(seeds)
   ]
+
+
+def load(source: str) -> Sweep:
+  """The sweep of FILE, or `get_sweep(ARG)` of FILE:ARG.
+
+  Raises:
+    FileNotFoundError: there is no such Python file.
+  """
+  name, _, arg = source.partition(':')
+  path = pathlib.Path(name)
+  specification = importlib.util.spec_from_file_location('the_sweep', path)
+  if specification is None or specification.loader is None or not path.exists():
+    raise FileNotFoundError(f'--sweep={source}: {name} is no Python file')
+  module = importlib.util.module_from_spec(specification)
+  specification.loader.exec_module(module)
+  return module.get_sweep(arg) if arg else module.get_sweep()
+
+
+def chains(jobs: Sequence[Job]) -> list[list[list[Job]]]:
+  """Of every seed the start, then the points that begin from it; what is empty is left out."""
+  found = []
+  for seed in dict.fromkeys(job.seed for job in jobs):
+    mine = [job for job in jobs if job.seed == seed]
+    start = [job for job in mine if job.point.name == START]
+    points = [job for job in mine if job.point.name != START]
+    found.append([stage for stage in (start, points) if stage])
+  return found
+
+
+def command(script: str, source: str, job: Job, *, seeds: int | None) -> list[str]:
+  """How `script`, experiments/sweep.py, runs this job of the sweep `source` alone."""
+  parts = [sys.executable, script, f'--sweep={source}', f'--workdir={job.workdir.parent}']
+  return [*parts, *([f'--seeds={seeds}'] if seeds else []), f'--only={job.title}']
+
+
+def plan(name: str, rows: Sequence[Mapping[str, Any] | None], *, workers: int) -> str:
+  """How many runs there are and how many are left (None), and how long if one has been timed.
+
+  The estimate is the mean training time of the finished runs, `workers` at a time.
+  """
+  left = sum(row is None for row in rows)
+  text = f'{name}: {len(rows)} runs, {len(rows) - left} finished, {left} to do'
+  text += f', {workers} at a time'
+  seconds = [row['train_seconds'] for row in rows if row is not None]
+  known = [number for number in seconds if number]
+  if left and known:
+    minutes = sum(known) / len(known) * left / workers / 60
+    text += f'; about {minutes:.0f} min of training, as the finished ones took'
+  return text
 
 
 def config(sweep: Sweep, job: Job) -> Any:

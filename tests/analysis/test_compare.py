@@ -30,6 +30,18 @@ def test_a_supervised_run_is_its_own_start(tmp_path):
   assert row['kl'] == 0
 
 
+def test_without_steps_the_weights_are_evaluated_as_they_are(tmp_path):
+  trained = compare.finished_row(tiny_config('pretrain', steps=2), tmp_path / 'run')
+  config = tiny_config('soft_q', steps=0, init=str(tmp_path / 'run' / 'model'))
+  row = compare.finished_row(config, tmp_path / 'start')
+  assert (row['steps'], row['kl'], row['train_seconds']) == (0, 0, 0)
+  assert row['entropy'] == pytest.approx(trained['entropy'])
+  again = tiny_config('soft_q', steps=0, init=str(tmp_path / 'start' / 'model'))
+  assert compare.finished_row(again, tmp_path / 'again')['pass@1'] == row['pass@1']
+  with pytest.raises(ValueError, match='name their config.init'):
+    compare.finished_row(tiny_config('soft_q', steps=0), tmp_path / 'none')
+
+
 def test_objectives_are_named_with_their_choices():
   assert compare.objective(tiny_config('soft_q')) == 'soft_q(lam=0.9)'
   assert compare.objective(tiny_config('grpo')) == 'grpo'

@@ -69,6 +69,40 @@ def test_names_must_differ_and_folders_do(tmp_path):
     sweep.jobs(of._replace(points=sweep.listed({'u v': {}, 'u_v': {}})), tmp_path, 1)
 
 
+def job(name, seed=0):
+  return sweep.Job(sweep.Point(name, {}), seed, pathlib.Path('runs') / f'{name}_{seed}')
+
+
+def test_a_start_comes_before_what_begins_from_it():
+  a, start, b, other = job('a'), job(sweep.START), job('b'), job('a', 1)
+  assert sweep.chains([a, start, other, b]) == [[[start], [a, b]], [[other]]]
+  assert sweep.chains([]) == []
+
+
+def test_a_command_is_for_one_run_and_keeps_the_seeds():
+  parts = sweep.command('sweep.py', 'file.py:x,y', job('a b', 1), seeds=2)
+  wanted = ['sweep.py', '--sweep=file.py:x,y', '--workdir=runs', '--seeds=2', '--only=a b/1']
+  assert parts[1:] == wanted
+
+
+def test_a_plan_takes_its_time_from_the_runs_that_are_finished():
+  timed, resumed = {'train_seconds': 90.0}, {'train_seconds': None}
+  text = sweep.plan('s', [timed, resumed, None, None, None, None], workers=2)
+  head, _, tail = text.partition('; ')
+  assert head == 's: 6 runs, 2 finished, 4 to do, 2 at a time'
+  assert tail == 'about 3 min of training, as the finished ones took'
+  assert sweep.plan('s', [resumed, None], workers=1).endswith('1 to do, 1 at a time')
+  assert sweep.plan('s', [timed], workers=1).endswith('0 to do, 1 at a time')
+
+
+def test_a_file_may_take_an_argument(tmp_path):
+  file = tmp_path / 'file.py'
+  file.write_text('def get_sweep(arg="none"):\n  return arg\n')
+  assert sweep.load(str(file)) == 'none' and sweep.load(f'{file}:a,b:c') == 'a,b:c'
+  with pytest.raises(FileNotFoundError, match='absent.py is no Python file'):
+    sweep.load('absent.py:x')
+
+
 def run(tmp_path, *arguments):
   file = tmp_path / 'tiny_sweep.py'
   file.write_text(TINY)
@@ -105,6 +139,7 @@ def test_a_sweep_runs_lists_failures_and_goes_on(tmp_path):
   again = run(tmp_path)
   assert '3 runs, 2 finished, 1 to do' in again.stdout
   assert row.stat().st_mtime_ns == written
+  assert 'about' in again.stdout and 'as the finished ones took' in again.stdout
   script = run(tmp_path, '--slurm').stdout
   assert '#SBATCH --array=0-0' in script
   assert '--only=bad/0 ;;' in script

@@ -43,6 +43,33 @@ def test_seeds_are_averaged_in_order_of_appearance():
   assert second['x'] == '5.000 ± 0.000'
 
 
+def test_the_interval_of_a_mean_is_students():
+  # s = 1, n = 3, t(.975, 2) = 4.303 [any table of the t distribution]
+  assert tables.student([1.0, 2.0, 3.0]) == pytest.approx(4.303 / 3**0.5, abs=1e-3)
+  assert tables.student([1.0]) is None
+  rows = [{'name': 'a', 'x': 1.0}, {'name': 'a', 'x': 3.0}, {'name': 'b', 'x': 4.0}]
+  two, one = tables.over_seeds(rows, by=('name',), measured=('x',), spread=tables.student)
+  assert two['x'] == '2.000 ± 12.706' and one['x'] == '4.000'
+
+
+def test_latex_has_the_cells_of_markdown_and_escapes_them():
+  rows = [
+    {'task': 'a_b', 'pass@1': '0.5 ± 0.1', 'n': 3},
+    {'task': 'c', 'pass@1': '50%', 'n': None},
+  ]
+  assert tables.latex(rows, ('task', 'pass@1', 'n')).splitlines() == [
+    r'\begin{tabular}{lrr}',
+    r'\toprule',
+    r'task & pass@1 & n \\',
+    r'\midrule',
+    r'a\_b & 0.5 $\pm$ 0.1 & 3 \\',
+    r'\midrule',
+    r'c & 50\% &  \\',
+    r'\bottomrule',
+    r'\end{tabular}',
+  ]
+
+
 def test_finished_rows_are_read_back_until_their_settings_change(tmp_path):
   calls = []
 
