@@ -11,7 +11,7 @@ import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
-from maxent_lm.build.names import Config, choose
+from maxent_lm.build.names import NAMES, Config, Names, choose
 from maxent_lm.build.policy import Policy, make_policy
 from maxent_lm.build.tasks import make_task
 from maxent_lm.build.training import make_training
@@ -75,7 +75,7 @@ class Run:
     return self.state
 
 
-def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
+def rollout_run(config: Config, workdir: pathlib.Path, *, names: Names = NAMES) -> Run:
   """Training on the policy's own samples (`experiments/train.py`)."""
   batch = config.batch
   if config.offline.path:
@@ -86,7 +86,7 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   rollouts = Rollouts(
-    reader=make_reader(config, policy, split='train'),
+    reader=make_reader(config, policy, split='train', names=names),
     generate=make_sampler(
       config, policy, sampling=Sampling(**config.sampling), group_size=batch.group_size
     ),
@@ -111,7 +111,15 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   collect = mixed or counted or ahead or rollouts
   data, tier = fingerprint(task), weakest_tier(task)
   return make_run(
-    config, workdir, policy, collect, there, group_size=group_size, data=data, tier=tier
+    config,
+    workdir,
+    policy,
+    collect,
+    there,
+    names=names,
+    group_size=group_size,
+    data=data,
+    tier=tier,
   )
 
 
@@ -173,18 +181,19 @@ def make_mixed(config: Config, policy: Policy, rollouts: Rollouts, sample: Sampl
   )
 
 
-def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
+def demonstration_run(config: Config, workdir: pathlib.Path, *, names: Names = NAMES) -> Run:
   """Supervised training on the task's demonstrations (`experiments/pretrain.py`)."""
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   collect = Demonstrations(
-    reader=make_reader(config, policy, split='train'),
+    reader=make_reader(config, policy, split='train', names=names),
     batch_size=config.batch.prompts,
     max_new_tokens=config.batch.max_new_tokens,
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect, data=fingerprint(collect.reader.task))
+  data = fingerprint(collect.reader.task)
+  return make_run(config, workdir, policy, collect, names=names, data=data)
 
 
 def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Example]) -> Run:
@@ -202,11 +211,11 @@ def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Exampl
   return make_run(config, workdir, policy, collect)
 
 
-def make_evaluation(config: Config, policy: Policy) -> Evaluation:
+def make_evaluation(config: Config, policy: Policy, *, names: Names = NAMES) -> Evaluation:
   """Evaluation on the test split (`experiments/evaluate.py`)."""
   check_rows('config.eval.prompts', config.eval.prompts, policy.mesh)
   return Evaluation(
-    reader=make_reader(config, policy, split='test'),
+    reader=make_reader(config, policy, split='test', names=names),
     generate=make_sampler(
       config,
       policy,
@@ -233,6 +242,7 @@ def make_run(
   collect: loop.Collect,
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
   *,
+  names: Names = NAMES,
   group_size: int = 1,
   data: str = '',
   tier: str = '',
@@ -249,7 +259,7 @@ def make_run(
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
-  training = make_training(config, policy, group_size=group_size)
+  training = make_training(config, policy, group_size=group_size, names=names)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = _place(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
@@ -339,9 +349,9 @@ def make_sampler(
   )
 
 
-def make_reader(config: Config, policy: Policy, *, split: str) -> Reader:
+def make_reader(config: Config, policy: Policy, *, split: str, names: Names = NAMES) -> Reader:
   """The task's problems whose prompts fit, with the tokenizer that reads them."""
-  task = make_task(config, split=split)
+  task = make_task(config, split=split, names=names)
   reader = Reader(
     task=task,
     tokenizer=policy.tokenizer,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from maxent_lm.build.importance import make_saliency
-from maxent_lm.build.names import Config
+from maxent_lm.build.names import NAMES, Config, Names
 from maxent_lm.build.policy import Policy
 from maxent_lm.build.update import (
   has_reference,
@@ -37,11 +37,13 @@ class Training(NamedTuple):
   has_reference: bool
 
 
-def make_training(config: Config, policy: Policy, *, group_size: int) -> Training:
+def make_training(
+  config: Config, policy: Policy, *, group_size: int, names: Names = NAMES
+) -> Training:
   """Nothing is computed; so many rows of a batch as are a group have the same prompt."""
   critic = make_critic(config, policy.lm)
   scorer = make_batch_scorer(config, policy, group_size)
-  parts = make_parts(config, scorer, critic, policy.tokenizer)
+  parts = make_parts(config, scorer, critic, policy.tokenizer, names)
   parts = parts._replace(
     divergence=make_exact_kl(config, policy.lm), saliency=make_saliency(config, policy.lm)
   )
