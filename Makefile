@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 PYTEST := .venv/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
-.PHONY: quickstart test test-parity lint format clean
+.PHONY: quickstart test test-parity lint format notebooks clean
 
 quickstart: .venv/.installed
 	.venv/bin/python experiments/quickstart.py --workdir=runs/quickstart
@@ -23,6 +23,10 @@ lint: .venv/.installed-test
 format: .venv/.installed-test
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+# Writes notebooks/*.ipynb anew from their sources, without outputs.
+notebooks: .venv/.installed-test
+	.venv/bin/jupytext --quiet --to notebook notebooks/*.py
 
 clean:
 	rm -rf .venv .cache

@@ -71,7 +71,9 @@ names = [
   ''.join(LETTERS[token] for token in tokens[mask])
   for tokens, mask in zip(rows.tokens, rows.mask, strict=True)
 ]
-prefixes = [''.join(LETTERS[token] for token in prefix) or '(start)' for prefix in language.prefixes]
+prefixes = [
+  ''.join(LETTERS[token] for token in prefix) or '(start)' for prefix in language.prefixes
+]
 assert (len(names), len(prefixes)) == (15, 7)
 
 # %% [markdown]
@@ -248,9 +250,7 @@ def train_table(name: str, seen: Batch, **options: object) -> tuple[np.ndarray, 
 ended = jnp.asarray([name.endswith('.') for name in names])
 without = batch.mask & ~(masked.last_action(batch.mask) & ended[:, None])
 total = batch.reward.sum(axis=1, keepdims=True)  # now on the last token that is left
-no_end = batch._replace(
-  mask=without, reward=jnp.where(masked.last_action(without), total, 0)
-)
+no_end = batch._replace(mask=without, reward=jnp.where(masked.last_action(without), total, 0))
 
 curves = {
   'soft_q, lambda 0.9': train_table('soft_q', batch, lam=0.9, gradient='semi', value='lse')[0],
@@ -290,9 +290,7 @@ lm = LM(
   )
 )
 prompted = exact.with_prompt(batch, EOS)  # the prompt: one token before every string
-prompted = jax.tree.map(
-  lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, prompted
-)
+prompted = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, prompted)
 wide = Scores(*[jnp.pad(x, ((0, 0), (1, 0))) for x in reference[:4]])
 scorer = make_scorer(lm, chunk=prompted.tokens.size)
 LM_STEPS = 300 if SMALL else 1500
@@ -304,9 +302,7 @@ optimizer = optax.chain(
 def lm_objective(params: dict) -> jax.Array:
   """soft_q of all strings."""
   views = Views(scorer(params, prompted.tokens, prompted.mask), reference=wide)
-  values, _ = LOSSES['soft_q'](
-    views, prompted, temperature, lam=1.0, gradient='semi', value='lse'
-  )
+  values, _ = LOSSES['soft_q'](views, prompted, temperature, lam=1.0, gradient='semi', value='lse')
   return masked.sequence_sum(values, prompted.mask)
 
 

@@ -97,7 +97,7 @@ def test_your_own_task_among_others(config):
 def test_demonstrations_of_your_own_task(config, tmp_path):
   config = copy.deepcopy(config).unlock()
   config.update(algorithm='imitation', transforms=(), reference='none')
-  config.temperature.update(alpha=0.0, beta=0.0, alpha_control='fixed')
+  config.temperature.update(alpha=0.0, beta=0.0, alpha_control='fixed', beta_control='fixed')
   build.demonstration_run(config, tmp_path / 'run', names=OWN).train()
 
 
