@@ -40,7 +40,7 @@ from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.soft import exact, operators, residual
-from maxent_lm.types import Batch, Scores, Temperature, Views
+from maxent_lm.types import Batch, Params, Scores, Temperature, Views
 
 cli.prepare()
 jax.config.update('jax_enable_x64', True)  # so that zero is zero
@@ -113,7 +113,7 @@ table.round(3)
 # %% [markdown]
 # The second way forgets states and lists all strings:
 #
-# $$\pi^*(y) = \mathrm{ref}(y)^{\beta/\kappa}\, e^{R(y)/\kappa} / Z, \qquad V(s_0) = \kappa \log Z.$$
+# $$\pi^*(y) = \mathrm{ref}(y)^{\beta/\kappa}\, e^{R(y)/\kappa} / Z, \quad V(s_0) = \kappa \log Z.$$
 
 # %%
 log_p, log_z = exact.brute_force(language, ALPHA, BETA)
@@ -299,7 +299,7 @@ optimizer = optax.chain(
 )
 
 
-def lm_objective(params: dict) -> jax.Array:
+def lm_objective(params: Params) -> jax.Array:
   """soft_q of all strings."""
   views = Views(scorer(params, prompted.tokens, prompted.mask), reference=wide)
   values, _ = LOSSES['soft_q'](views, prompted, temperature, lam=1.0, gradient='semi', value='lse')
@@ -307,13 +307,13 @@ def lm_objective(params: dict) -> jax.Array:
 
 
 @jax.jit
-def lm_step(params: dict, state: optax.OptState) -> tuple[dict, optax.OptState]:
+def lm_step(params: Params, state: optax.OptState) -> tuple[Params, optax.OptState]:
   """One step of Adam."""
   updates, state = optimizer.update(jax.grad(lm_objective)(params), state, params)
   return optax.apply_updates(params, updates), state
 
 
-def kl_of(params: dict) -> float:
+def kl_of(params: Params) -> float:
   """KL(pi* || model) over strings."""
   logp = scorer(params, prompted.tokens, prompted.mask).logp
   total = np.where(prompted.mask, np.asarray(logp, np.float64), 0).sum(axis=1)

@@ -18,11 +18,11 @@
 #
 # 1. its curves: reward, entropy, KL, temperature;
 # 2. its responses, every token shaded by the entropy of the policy there;
-# 3. where the policy decides: entropy along the response, before and after training, and the choices
-#    at one fork.
+# 3. where the policy decides: entropy along the response, before and after training, and the
+#    choices at one fork.
 #
-# Name a run folder of yours in `RUN` (or in the environment as `MAXENT_LM_RUN`); without one a small
-# run is made first.
+# Name a run folder of yours in `RUN` (or in the environment as `MAXENT_LM_RUN`); without one a
+# small run is made first.
 
 # %%
 import html
@@ -63,9 +63,9 @@ workdir = pathlib.Path(RUN)
 sorted(path.name for path in workdir.iterdir())
 
 # %% [markdown]
-# `config.json` is the whole config, `versions.json` where and with what it ran, `metrics.jsonl` a line
-# a step, `samples.jsonl` responses to read, `start/` and `model/` the policy before and after as
-# Hugging Face folders.
+# `config.json` is the whole config, `versions.json` where and with what it ran, `metrics.jsonl` a
+# line a step, `samples.jsonl` responses to read, `start/` and `model/` the policy before and after
+# as Hugging Face folders.
 
 # %%
 config = ConfigDict(json.loads((workdir / 'config.json').read_text()))
@@ -109,8 +109,8 @@ assert by_step.index[-1] == len(metrics) - 1
 samples[samples['step'] == by_step.index[-1]].head(8)
 
 # %% [markdown]
-# The policy of the newest checkpoint scores the last responses again, and so does the policy that the
-# run started from. `Scores` has for every token its log-probability and the exact entropy
+# The policy of the newest checkpoint scores the last responses again, and so does the policy that
+# the run started from. `Scores` has for every token its log-probability and the exact entropy
 # $H(\pi(\cdot|s_t))$ of the choice that was made there.
 
 # %%
@@ -145,10 +145,10 @@ highest = max(row.max() for row in after)
 
 def shaded(row: int) -> str:
   """One response as HTML; the darker a token, the less the policy was sure of it."""
-  texts = [policy.tokenizer.decode([token]) for token in responses[row]]
+  texts = [str(policy.tokenizer.decode([token])) for token in responses[row]]
   spans = [
-    f'<span title="{nats:.2f} nats" style="background: rgba(213, 94, 0, {0.85 * nats / highest:.2f});'
-    f' padding: 2px 1px">{html.escape(text)}</span>'
+    f'<span title="{nats:.2f} nats" style="padding: 2px 1px; '
+    f'background: rgba(213, 94, 0, {0.85 * nats / highest:.2f})">{html.escape(text)}</span>'
     for text, nats in zip(texts, after[row], strict=True)
   ]
   mark = '' if pd.isna(last['reward'][row]) else f'{last["reward"][row]:g}'

@@ -24,6 +24,7 @@
 import os
 import pathlib
 import tempfile
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,9 +46,9 @@ SMALL = bool(os.environ.get('MAXENT_LM_SMALL'))  # a smaller task, for tests
 # %% [markdown]
 # ## A problem with all its answers
 #
-# Countdown asks for an expression over given numbers with a given value. Two expressions are the same
-# solution if reordering, regrouping or rewriting signs turns one into the other; `cluster` gives the
-# canonical form, and `modes` says how many there are.
+# Countdown asks for an expression over given numbers with a given value. Two expressions are the
+# same solution if reordering, regrouping or rewriting signs turns one into the other; `cluster`
+# gives the canonical form, and `modes` says how many there are.
 
 # %%
 task = TASKS['countdown'](split='test', num_numbers=(3,), max_number=12, min_modes=4)
@@ -74,8 +75,9 @@ print(f'{len(wordings)} wordings, {len(found)} solutions')
 #
 # $$\text{coverage}@k = \frac1C \sum_c 1 - (1 - p_c)^k.$$
 #
-# With $n \ge k$ samples, $m_c$ of them in class $c$, the unbiased estimate averages over all choices of
-# $k$ of them, $1 - \binom{n - m_c}{k} / \binom{n}{k}$. Three policies that are right equally often:
+# With $n \ge k$ samples, $m_c$ of them in class $c$, the unbiased estimate averages over all
+# choices of $k$ of them, $1 - \binom{n - m_c}{k} / \binom{n}{k}$. Three policies that are right
+# equally often:
 
 # %%
 CLASSES, KS = 8, [1, 2, 4, 8, 16, 32]
@@ -103,10 +105,10 @@ plt.show()
 # %% [markdown]
 # pass@1 is 0.8 for all three, and nothing but coverage tells them apart.
 #
-# The soft optimum is even wherever rewards are: without a reference it gives equally rewarded answers
-# the same probability. A policy gradient without a temperature has no such preference. In a bandit
-# with two equally right answers its expected gradient between them is zero where they are equal, and
-# whichever is ahead is pushed further:
+# The soft optimum is even wherever rewards are: without a reference it gives equally rewarded
+# answers the same probability. A policy gradient without a temperature has no such preference. In a
+# bandit with two equally right answers its expected gradient between them is zero where they are
+# equal, and whichever is ahead is pushed further:
 
 
 # %%
@@ -132,9 +134,9 @@ assert np.mean(gaps[0.1]) < 0.1 < 0.15 < np.mean(gaps[0.0])
 # %% [markdown]
 # ## GRPO against VarGrad
 #
-# The same start, the same problems and as many steps. VarGrad holds an entropy with $\alpha$ and a KL
-# budget with $\beta$. All three policies are evaluated on problems that training never drew; this
-# takes some minutes (`make quickstart` is the same with a page of results).
+# The same start, the same problems and as many steps. VarGrad holds an entropy with $\alpha$ and a
+# KL budget with $\beta$. All three policies are evaluated on problems that training never drew;
+# this takes some minutes (`make quickstart` is the same with a page of results).
 
 # %%
 configs = two_numbers if SMALL else countdown
@@ -151,7 +153,7 @@ for name, variant in VARIANTS.items():
   state = run.train()
   start = None if variant == 'pretrain' else run.policy.params
   problems[name] = build.make_evaluation(config, run.policy).measure(state.params, start)
-tables = {name: {'name': name, **summary(rows)} for name, rows in problems.items()}
+tables: dict[str, Any] = {name: {'name': name, **summary(rows)} for name, rows in problems.items()}
 
 # %%
 SAMPLES = tables['GRPO']['samples']

@@ -143,10 +143,11 @@ assert np.allclose(shares['reference'], shares[f'only beta = {TINY}'])  # habit,
 assert np.allclose(shares[f'only alpha = {TINY}'], 1 / len(answers))  # all alike
 
 # %% [markdown]
-# Among equally rewarded strings $\beta$ keeps the proportions of the reference, however small it is:
-# it does not collapse, and it does not even out either. $\alpha$ makes them equal. **Collapse**, one
-# answer for all, is no optimum of any point in this plane with positive temperature. It is what
-# training without a temperature drifts to, from which no reward leads back (notebook 05).
+# Among equally rewarded strings $\beta$ keeps the proportions of the reference, however small it
+# is: it does not collapse, and it does not even out either. $\alpha$ makes them equal.
+# **Collapse**, one answer for all, is no optimum of any point in this plane with positive
+# temperature. It is what training without a temperature drifts to, from which no reward leads back
+# (notebook 05).
 #
 # ## The frontier
 #
@@ -199,10 +200,10 @@ print(f'KL of {TARGET:.3f} nats: beta = {beta:.4f}')
 # %% [markdown]
 # ## Length bias
 #
-# With $\beta = 0$ every further token is worth up to $\alpha \log |A|$, whether it helps or not. The
-# optimum weighs a string by $e^{R/\alpha}$. So right answers together outweigh all others while
-# $\#\text{right} \cdot e^{1/\alpha} > \#\text{wrong}$, and most of the wrong ones are long: there are
-# $n^L$ strings of $L$ letters. How many depends on the vocabulary.
+# With $\beta = 0$ every further token is worth up to $\alpha \log |A|$, whether it helps or not.
+# The optimum weighs a string by $e^{R/\alpha}$. So right answers together outweigh all others while
+# $\#\text{right} \cdot e^{1/\alpha} > \#\text{wrong}$, and most of the wrong ones are long: there
+# are $n^L$ strings of $L$ letters. How many depends on the vocabulary.
 
 # %%
 ALPHAS = np.geomspace(0.02, 1.0, 8 if SMALL else 20)

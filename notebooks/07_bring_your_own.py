@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 07 Bring your own
 #
-# A task, an objective, a transform, a controller, a model: each in one cell, and nothing in the package
-# changes. You will see
+# A task, an objective, a transform, a controller, a model: each in one cell, and nothing in the
+# package changes. You will see
 #
 # 1. the tables in which a run looks up the names of its config, and how to hand it larger ones;
 # 2. a run made of nothing but your own parts;
@@ -25,6 +25,7 @@
 # %%
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import tempfile
@@ -67,58 +68,59 @@ for table, entries in NAMES._asdict().items():
   print(f'{table} ({len(entries)}): {", ".join(entries)}')
 
 # %% [markdown]
-# These four tables are `TASKS`, `LOSSES`, `TRANSFORMS` and `CONTROLLERS`. They are plain dictionaries
-# that nothing ever writes to. A run is given others with `names=`, and looks for the keyword arguments
-# of an entry in the config section of its name.
+# These four tables are `TASKS`, `LOSSES`, `TRANSFORMS` and `CONTROLLERS`. They are plain
+# dictionaries that nothing ever writes to. A run is given others with `names=`, and looks for the
+# keyword arguments of an entry in the config section of its name.
 #
 # ## A task
 #
-# Problems, a verifier, and what is known of the right answers: `cluster` says which responses mean the
-# same, `modes` how many right meanings there are. Here: two numbers with a given sum.
+# Problems, a verifier, and what is known of the right answers: `cluster` says which responses mean
+# the same, `modes` how many right meanings there are. Here: two digits that the prompt does not
+# have.
 
 
 # %%
-class Sums:
-  """'12:' is answered by '5+7': two positive numbers with this sum, in any order."""
+class Missing:
+  """'483:' is answered by '29': two different digits that are not in it, in any order."""
 
-  def __init__(self, split: str, *, largest: int) -> None:
-    ids = map(str, range(4, largest + 1))
-    self.ids = take_split(ids, split=split, test_fraction=0.3, size=None, seed=0)
+  def __init__(self, split: str, *, seed: int) -> None:
+    ids = map(''.join, itertools.permutations('0123456789', 3))
+    self.ids = take_split(ids, split=split, test_fraction=0.3, size=None, seed=seed)
 
   def __len__(self) -> int:
     return len(self.ids)
 
   def __getitem__(self, index: int) -> Problem:
-    total = self.ids[index]
-    return Problem(id=total, prompt=f'{total}:', answer=f'1+{int(total) - 1}', data=int(total))
+    digits = self.ids[index]
+    left = [digit for digit in '0123456789' if digit not in digits]
+    return Problem(id=digits, prompt=f'{digits}:', answer=''.join(left[:2]), data=''.join(left))
 
   def reward(self, problem: Problem, response: str, finished: bool) -> float:
-    pair = self._pair(response)
-    return float(finished and pair is not None and min(pair) > 0 and sum(pair) == problem.data)
+    return float(
+      finished
+      and len(response) == 2
+      and self.cluster(problem, response) is not None
+      and set(response) <= set(problem.data)
+    )
 
   def cluster(self, problem: Problem, response: str) -> str | None:
-    pair = self._pair(response)
-    return None if pair is None else f'{min(pair)}+{max(pair)}'
+    digits = ''.join(sorted(set(response)))
+    return digits if len(digits) == 2 and digits.isdecimal() else None
 
   def modes(self, problem: Problem) -> int:
-    return problem.data // 2
+    return len(problem.data) * (len(problem.data) - 1) // 2
 
   def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
-    first = int(rng.integers(1, problem.data))
-    return f'{first}+{problem.data - first}'
-
-  def _pair(self, response: str) -> tuple[int, int] | None:
-    numbers = response.split('+')
-    if len(numbers) != 2 or not all(text.isdecimal() and len(text) < 4 for text in numbers):
-      return None
-    return int(numbers[0]), int(numbers[1])
+    return ''.join(rng.choice(list(problem.data), 2, replace=False))
 
 
-task = Sums('test', largest=30)
+task = Missing('test', seed=0)
 problem, rng = task[0], np.random.default_rng(0)
-shown = {task.cluster(problem, task.demonstration(problem, rng)) for _ in range(500)}
-assert len(shown) == task.modes(problem)
-print(problem.prompt, 'has', task.modes(problem), 'answers:', ', '.join(sorted(map(str, shown))))
+responses = [task.demonstration(problem, rng) for _ in range(1000)]
+assert all(task.reward(problem, response, True) == 1 for response in responses)
+shown = {str(task.cluster(problem, response)) for response in responses}
+assert len(shown) == task.modes(problem) == 21
+print(problem.prompt, 'has', len(shown), 'answers:', ', '.join(sorted(shown)))
 
 # %% [markdown]
 # ## An objective
@@ -206,7 +208,7 @@ def by_success(initial: float, *, decay: float) -> Controller:
 
 # %%
 mine = NAMES._replace(
-  tasks={**NAMES.tasks, 'sums': Sums},
+  tasks={**NAMES.tasks, 'missing': Missing},
   losses={**NAMES.losses, 'huber_balance': huber_balance},
   transforms={**NAMES.transforms, 'shared_reward': shared_reward},
   controllers={**NAMES.controllers, 'by_success': by_success},
@@ -214,17 +216,17 @@ mine = NAMES._replace(
 folder = pathlib.Path(tempfile.mkdtemp())
 
 config = two_numbers.get_config('pretrain')
-config.update(task='sums', sums={'largest': 30}, steps=80)
-config.batch.max_new_tokens = 6
+config.update(task='missing', missing={'seed': 0}, steps=30)
+config.batch.max_new_tokens = 4
 build.demonstration_run(config, folder / 'start', names=mine).train()
 
 config = two_numbers.get_config('vargrad')
-config.update(task='sums', sums={'largest': 30}, init=str(folder / 'start' / 'model'))
+config.update(task='missing', missing={'seed': 0}, init=str(folder / 'start' / 'model'))
 config.update(algorithm='huber_balance', huber_balance={'width': 0.5})
 config.update(transforms=('shared_reward',), shared_reward={'power': 0.25})
-config.temperature.update(alpha=0.05, alpha_control='by_success', beta=0.02, beta_control='fixed')
+config.temperature.update(alpha=0.05, alpha_control='by_success', beta=0.05, beta_control='fixed')
 config.alpha.by_success = {'decay': 0.8}
-config.batch.max_new_tokens = 6
+config.batch.max_new_tokens = 4
 config.steps = 60 if SMALL else 200
 run = build.rollout_run(config, folder / 'run', names=mine)
 state = run.train()
@@ -249,17 +251,17 @@ rows = {
 for name, row in rows.items():
   print(f'{name:8} pass@1 {row["pass@1"]:.3f}, distinct@16 {row["distinct@16"]:.2f}')
 assert rows['trained']['pass@1'] > rows['start']['pass@1']
-assert not any('sums' in table for table in NAMES)  # the package's tables are as they were
+assert not any('missing' in table for table in NAMES)  # the package's tables are as they were
 
 # %% [markdown]
 # From a script it is the same: `experiments/train.py` is ten lines around `build.rollout_run`.
 #
 # ## A model
 #
-# Weights of your own are `config.init = FOLDER`, a Hugging Face folder of Llama, Qwen2 or Qwen3 shape;
-# another shape is `config.model`. A network of another kind needs two functions to be trained, `hidden`
-# and `head` (`lm/network.py`; `empty` and `decode` more to play). Here: no attention, only the last
-# tokens through two layers.
+# Weights of your own are `config.init = FOLDER`, a Hugging Face folder of Llama, Qwen2 or Qwen3
+# shape; another shape is `config.model`. A network of another kind is four functions
+# (`lm/network.py`): `hidden` and `head` to be trained, `empty` and `decode` to be played token by
+# token. Here: no attention, only the last tokens through two layers.
 
 
 # %%
@@ -299,15 +301,31 @@ class Window:
     """The output matrix [D, V]."""
     return params['head']
 
+  def empty(self, *, batch: int, slots: int) -> Array:
+    """The last tokens of rows that have read nothing."""
+    del slots
+    return jnp.full((batch, self.config.window), self.config.vocab_size, jnp.int32)
+
+  def decode(self, params: Params, token: Array, memory: Array) -> tuple[Array, Array]:
+    """Reads one token [B] a row; returns the output [B, D] and the memory."""
+    memory = jnp.concatenate([memory[:, 1:], token[:, None]], axis=1)
+    return self.hidden(params, memory)[:, -1], memory
+
 
 # %% [markdown]
-# `make_scorer` makes of it what every loss sees, `make_update` the one jitted step of training. On the
-# language of above its distance to the optimum is known.
+# `make_scorer` makes of it what every loss sees, `make_update` the one jitted step of training. On
+# the language of above its distance to the optimum is known.
 
 # %%
 STEPS = 400 if SMALL else 2000
 network = Window(Sizes(vocab_size=3, d_model=64, window=4))
 batch = exact.with_prompt(exact.to_batch(language), token=0)
+start = network.init(0)
+whole, memory = network.hidden(start, batch.tokens), network.empty(batch=len(batch.tokens), slots=0)
+for column in range(batch.tokens.shape[1]):  # it plays as it reads
+  output, memory = network.decode(start, batch.tokens[:, column], memory)
+  assert jnp.allclose(output, whole[:, column], atol=1e-5)
+
 scorer = make_scorer(network, chunk=batch.tokens.size)
 parts = Parts(
   scorer=scorer,
@@ -320,7 +338,7 @@ parts = Parts(
 )
 update = make_update(parts)
 state = init_state(
-  network.init(0),
+  start,
   optimizer=parts.optimizer,
   alpha=parts.alpha,
   beta=parts.beta,
@@ -355,5 +373,7 @@ plt.show()
 # ## Try
 #
 # - `window=1`: what the network cannot tell apart, no loss can teach it. How far does it get?
-# - Break `huber_balance`, say by leaving out $\log\rho$, and ask `fixed_points` again with $\beta > 0$.
-# - `config.task = 'mixture'`, `config.mixture.tasks = ('sums', 'countdown')`: yours beside others.
+# - Break `huber_balance`, say by leaving out $\log\rho$, and ask `fixed_points` again with $\beta >
+#   0$.
+# - `config.task = 'mixture'`, `config.mixture.tasks = ('missing', 'countdown')`: yours beside
+#   others.

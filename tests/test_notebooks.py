@@ -1,4 +1,4 @@
-"""Notebooks are their py:percent sources, carry no outputs, and run with what is in them asserted."""
+"""Notebooks are their sources, carry no outputs, and run: what they say is asserted in them."""
 
 import os
 import pathlib
