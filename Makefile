@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 PYTEST := .venv/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
-.PHONY: quickstart test test-parity lint format docs clean
+.PHONY: quickstart test test-parity lint format docs notebooks clean
 
 quickstart: .venv/.installed
 	.venv/bin/python experiments/quickstart.py --workdir=runs/quickstart
@@ -26,6 +26,10 @@ format: .venv/.installed-test
 
 docs: .venv/.installed-docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+# Writes notebooks/*.ipynb anew from their sources, without outputs.
+notebooks: .venv/.installed-test
+	.venv/bin/jupytext --quiet --to notebook notebooks/*.py
 
 clean:
 	rm -rf .venv .cache site

@@ -1,6 +1,7 @@
 """From a config to a run: the only package that reads the config, besides the scripts."""
 
 from maxent_lm.build.memory import Memory, memory_lines, memory_plan
+from maxent_lm.build.names import NAMES, Names
 from maxent_lm.build.offline import offline_run
 from maxent_lm.build.pairs import sampled_rows
 from maxent_lm.build.policy import Policy, make_policy, trained_knobs, trained_policy
@@ -15,7 +16,9 @@ from maxent_lm.build.run import (
 from maxent_lm.build.self_training import NothingKept, SelfTraining, self_training
 
 __all__ = [
+  'NAMES',
   'Memory',
+  'Names',
   'NothingKept',
   'Policy',
   'Run',

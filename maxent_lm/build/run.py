@@ -11,7 +11,7 @@ import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
-from maxent_lm.build.names import Config, choose
+from maxent_lm.build.names import NAMES, Config, Names, choose
 from maxent_lm.build.policy import Policy, make_policy, score_chunk
 from maxent_lm.build.tasks import make_task
 from maxent_lm.build.training import make_look, make_training
@@ -78,7 +78,7 @@ class Run:
     return self.state
 
 
-def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
+def rollout_run(config: Config, workdir: pathlib.Path, *, names: Names = NAMES) -> Run:
   """Training on the policy's own samples (`experiments/train.py`)."""
   batch = config.batch
   if config.offline.path:
@@ -89,7 +89,7 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   rollouts = Rollouts(
-    reader=make_reader(config, policy, split='train'),
+    reader=make_reader(config, policy, split='train', names=names),
     generate=make_sampler(
       config, policy, sampling=Sampling(**config.sampling), group_size=batch.group_size
     ),
@@ -113,8 +113,18 @@ def rollout_run(config: Config, workdir: pathlib.Path) -> Run:
   task, group_size = rollouts.reader.task, batch.group_size
   collect = mixed or counted or ahead or rollouts
   data, tier = fingerprint(task), weakest_tier(task)
-  made = {'group_size': group_size, 'data': data, 'tier': tier, 'look': make_look(config, policy)}
-  return make_run(config, workdir, policy, collect, there, **made)
+  return make_run(
+    config,
+    workdir,
+    policy,
+    collect,
+    there,
+    names=names,
+    group_size=group_size,
+    data=data,
+    tier=tier,
+    look=make_look(config, policy),
+  )
 
 
 def make_ahead(config: Config, rollouts: Rollouts) -> Ahead | None:
@@ -175,18 +185,19 @@ def make_mixed(config: Config, policy: Policy, rollouts: Rollouts, sample: Sampl
   )
 
 
-def demonstration_run(config: Config, workdir: pathlib.Path) -> Run:
+def demonstration_run(config: Config, workdir: pathlib.Path, *, names: Names = NAMES) -> Run:
   """Supervised training on the task's demonstrations (`experiments/pretrain.py`)."""
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', config.batch.prompts, policy.mesh)
   collect = Demonstrations(
-    reader=make_reader(config, policy, split='train'),
+    reader=make_reader(config, policy, split='train', names=names),
     batch_size=config.batch.prompts,
     max_new_tokens=config.batch.max_new_tokens,
     seed=config.seed,
     sharding=partition.batch_sharding(policy.mesh),
   )
-  return make_run(config, workdir, policy, collect, data=fingerprint(collect.reader.task))
+  data = fingerprint(collect.reader.task)
+  return make_run(config, workdir, policy, collect, names=names, data=data)
 
 
 def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Example]) -> Run:
@@ -204,11 +215,11 @@ def example_run(config: Config, workdir: pathlib.Path, examples: Sequence[Exampl
   return make_run(config, workdir, policy, collect)
 
 
-def make_evaluation(config: Config, policy: Policy) -> Evaluation:
+def make_evaluation(config: Config, policy: Policy, *, names: Names = NAMES) -> Evaluation:
   """Evaluation on the test split (`experiments/evaluate.py`)."""
   check_rows('config.eval.prompts', config.eval.prompts, policy.mesh)
   return Evaluation(
-    reader=make_reader(config, policy, split='test'),
+    reader=make_reader(config, policy, split='test', names=names),
     generate=make_sampler(
       config,
       policy,
@@ -235,6 +246,7 @@ def make_run(
   collect: loop.Collect,
   remembers: Mapping[str, Remembers] = MappingProxyType({}),
   *,
+  names: Names = NAMES,
   group_size: int = 1,
   data: str = '',
   tier: str = '',
@@ -252,7 +264,7 @@ def make_run(
   if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
     raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
   guards = make_guards(config)
-  training = make_training(config, policy, group_size=group_size, look=look)
+  training = make_training(config, policy, group_size=group_size, names=names, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = _place(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
@@ -344,9 +356,9 @@ def make_sampler(
   )
 
 
-def make_reader(config: Config, policy: Policy, *, split: str) -> Reader:
+def make_reader(config: Config, policy: Policy, *, split: str, names: Names = NAMES) -> Reader:
   """The task's problems whose prompts fit, with the tokenizer that reads them."""
-  task = make_task(config, split=split)
+  task = make_task(config, split=split, names=names)
   reader = Reader(
     task=task,
     tokenizer=policy.tokenizer,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from maxent_lm.build.names import Config, choose
-from maxent_lm.tasks import TASKS, Task
+from maxent_lm.build.names import NAMES, Config, Names, choose
+from maxent_lm.tasks import Task
 from maxent_lm.tasks.curriculum import Curriculum
 from maxent_lm.tasks.mixture import Mixture
 
@@ -19,6 +19,7 @@ def make_task(
   key: str = 'config.task',
   name: str | None = None,
   changes: Mapping[str, Any] = NO_CHANGES,
+  names: Names = NAMES,
 ) -> Task:
   """The split of the task `name` (None: config.task) by its section, with `changes` to it.
 
@@ -27,36 +28,36 @@ def make_task(
   """
   name = config.task if name is None else name
   if name in COMBINED:
-    return COMBINED[name](config, split, Config({**config[name], **changes}))
-  factory = choose(key, name, {**TASKS, **COMBINED})
+    return COMBINED[name](config, split, Config({**config[name], **changes}), names)
+  factory = choose(key, name, {**names.tasks, **COMBINED})
   return factory(split=split, **{**config[name], **changes})
 
 
-def _mixture(config: Config, split: str, section: Config) -> Task:
+def _mixture(config: Config, split: str, section: Config, names: Names) -> Task:
   if set(COMBINED) & set(section.tasks):
     raise ValueError(
       f'config.mixture.tasks={section.tasks} may not have {" or ".join(COMBINED)} among them'
     )
   parts = {
-    name: make_task(config, split=split, key='config.mixture.tasks', name=name)
+    name: make_task(config, split=split, key='config.mixture.tasks', name=name, names=names)
     for name in section.tasks
   }
   return Mixture(parts, section.weights)
 
 
-def _curriculum(config: Config, split: str, section: Config) -> Task:
+def _curriculum(config: Config, split: str, section: Config, names: Names) -> Task:
   """Training walks through the stages; tests are always those of the last one."""
   key, name = 'config.curriculum.task', section.task
   if name == 'curriculum':
     raise ValueError("config.curriculum.task='curriculum' would never end; name another task")
-  choose(key, name, {**TASKS, **COMBINED})
+  choose(key, name, {**names.tasks, **COMBINED})
   if section.key not in config[name]:
     raise ValueError(
       f'config.curriculum.key={section.key!r} is no key of config.{name}; choose one of '
       f'{", ".join(config[name])}'
     )
   stages = [
-    make_task(config, split=split, key=key, name=name, changes={section.key: value})
+    make_task(config, split=split, key=key, name=name, changes={section.key: value}, names=names)
     for value in (section.settings[-1:] if split == 'test' else section.settings)
   ]
   if split == 'test':
@@ -64,7 +65,7 @@ def _curriculum(config: Config, split: str, section: Config) -> Task:
   return Curriculum(stages, starts=section.starts, keep=section.keep)
 
 
-COMBINED: dict[str, Callable[[Config, str, Config], Task]] = {
+COMBINED: dict[str, Callable[[Config, str, Config, Names], Task]] = {
   'curriculum': _curriculum,
   'mixture': _mixture,
 }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from maxent_lm.build.importance import make_saliency
-from maxent_lm.build.names import Config
+from maxent_lm.build.names import NAMES, Config, Names
 from maxent_lm.build.policy import Policy, score_chunk
 from maxent_lm.build.update import (
   has_reference,
@@ -42,12 +42,17 @@ class Training(NamedTuple):
 
 
 def make_training(
-  config: Config, policy: Policy, *, group_size: int, look: Look | None = None
+  config: Config,
+  policy: Policy,
+  *,
+  group_size: int,
+  names: Names = NAMES,
+  look: Look | None = None,
 ) -> Training:
   """Nothing is computed; so many rows of a batch as are a group have the same prompt."""
   critic = make_critic(config, policy.lm)
   scorer = make_batch_scorer(config, policy, group_size)
-  parts = make_parts(config, scorer, critic, policy.tokenizer)
+  parts = make_parts(config, scorer, critic, policy.tokenizer, names)
   parts = parts._replace(
     divergence=make_exact_kl(config, policy.lm),
     saliency=make_saliency(config, policy.lm),
@@ -93,7 +98,7 @@ def make_look(config: Config, policy: Policy) -> Look | None:
     problems=min(problems, config.batch.prompts),
     samples=samples,
     group_size=config.batch.group_size,
-    value=config[config.algorithm].get('value', value),
+    value=config.get(config.algorithm, {}).get('value', value),
     advantage=any(name in {**ADVANTAGES, **SHAPED} for name in config.transforms),
     tokenizer=policy.tokenizer,
     eos_id=policy.eos_id,

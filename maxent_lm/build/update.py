@@ -8,21 +8,21 @@ import jax
 import numpy as np
 import optax
 
-from maxent_lm.algorithms import LOSSES, ROWWISE
+from maxent_lm.algorithms import ROWWISE
 from maxent_lm.algorithms.curiosity import AUXILIARY
 from maxent_lm.algorithms.policy_gradient import bonus_on_measure
 from maxent_lm.build.guards import make_liftable
 from maxent_lm.build.importance import importance_arguments
-from maxent_lm.build.names import Config, choose
+from maxent_lm.build.names import NAMES, Config, Names, choose
 from maxent_lm.build.policy import score_chunk
 from maxent_lm.lm.curiosity import CURIOSITY, merged
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.heads import CRITICS, CriticNet
 from maxent_lm.lm.scores import Divergence, Measure, make_divergence
 from maxent_lm.masked import REDUCTIONS
-from maxent_lm.shaping import ADVANTAGES, BLIND, IMPORTANCE, SHAPED, TRANSFORMS, chain
+from maxent_lm.shaping import ADVANTAGES, BLIND, IMPORTANCE, SHAPED, chain
 from maxent_lm.soft.entropy import MEASURES
-from maxent_lm.temperature import CONTROLLERS, moving_average
+from maxent_lm.temperature import moving_average
 from maxent_lm.train.step import TARGETS, UNITS, Parts, TargetUpdate
 from maxent_lm.types import Array, Controller, ControllerState, Loss, Scorer, Temperature, Transform
 
@@ -43,16 +43,19 @@ def make_parts(
   scorer: Scorer,
   critic: CriticNet | None,
   tokenizer: 'PreTrainedTokenizerBase',
+  names: Names = NAMES,
 ) -> Parts:
   """What one update is made of; `critic` is what `make_critic` gives."""
-  alpha = make_liftable(config, make_controller(config, 'alpha'))
-  beta, sampler = make_controller(config, 'beta'), make_controller(config, 'sampler')
+  alpha, beta, sampler = (
+    make_controller(config, knob, names) for knob in ('alpha', 'beta', 'sampler')
+  )
+  alpha = make_liftable(config, alpha)
   _check_temperature(config, alpha, beta)
   _check_sampler(config, sampler)
   return Parts(
     scorer=scorer,
-    loss=make_loss(config),
-    transform=make_transform(config, tokenizer),
+    loss=make_loss(config, names),
+    transform=make_transform(config, tokenizer, names),
     reduction=choose('config.reduction', config.reduction, REDUCTIONS),
     units=make_units(config),
     optimizer=make_optimizer(config, config.optimizer.learning_rate),
@@ -67,9 +70,9 @@ def make_parts(
   )
 
 
-def make_loss(config: Config) -> Loss:
+def make_loss(config: Config, names: Names = NAMES) -> Loss:
   """The objective; alpha weighs what `config.bonus` says."""
-  loss = choose('config.algorithm', config.algorithm, LOSSES)
+  loss = choose('config.algorithm', config.algorithm, names.losses)
   loss = functools.partial(loss, **config[config.algorithm])
   bonus = choose('config.bonus', config.bonus, {'entropy': None, 'measure': bonus_on_measure})
   if bonus is None:
@@ -87,7 +90,9 @@ def is_row_by_row(config: Config) -> bool:
   return config.algorithm in ROWWISE and set(config.transforms) <= BLIND
 
 
-def make_transform(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Transform:
+def make_transform(
+  config: Config, tokenizer: 'PreTrainedTokenizerBase', names: Names = NAMES
+) -> Transform:
   """The transforms of `config.transforms`, one after the other."""
   idle = [name for name in config.transforms if name in {**ADVANTAGES, **SHAPED}]
   if config.algorithm == 'ppo' and idle:
@@ -97,7 +102,7 @@ def make_transform(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Tran
     )
 
   def make(name: str) -> Transform:
-    transform = choose('config.transforms', name, TRANSFORMS)
+    transform = choose('config.transforms', name, names.transforms)
     if name in IMPORTANCE:
       return functools.partial(transform, **importance_arguments(config, name, tokenizer))
     return functools.partial(transform, **config[name])
@@ -147,10 +152,10 @@ def make_exact_kl(config: Config, lm: LM) -> Divergence | None:
   return make_divergence(lm, chunk=score_chunk(config, lm)) if exact else None
 
 
-def make_controller(config: Config, knob: str) -> Controller:
+def make_controller(config: Config, knob: str, names: Names = NAMES) -> Controller:
   """The controller of 'alpha', 'beta' or 'sampler'."""
   name = config.temperature[f'{knob}_control']
-  make = choose(f'config.temperature.{knob}_control', name, CONTROLLERS)
+  make = choose(f'config.temperature.{knob}_control', name, names.controllers)
   section: Mapping[str, Any] = config[knob].get(name, {})
   controller = make(config.temperature[knob], **_plain(section))
   decay = config[knob].average
