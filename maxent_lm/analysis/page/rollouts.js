@@ -143,7 +143,11 @@ class Rollouts {
       const name = row.class;
       clusters.set(name, [...(clusters.get(name) ?? []), row]);
     }
-    const order = [...clusters].sort((a, b) => (a[0] === null) - (b[0] === null) || b[1].length - a[1].length);
+    const best = (rows) => Math.max(...rows.map((row) => row.reward ?? -Infinity));
+    const order = [...clusters].sort(
+      ([a, rowsOfA], [b, rowsOfB]) =>
+        (a === null) - (b === null) || rowsOfB.length - rowsOfA.length || best(rowsOfB) - best(rowsOfA) || 0,
+    );
     const rewards = group.rows.map((row) => row.reward).filter((reward) => reward !== null);
     const mean = rewards.reduce((a, b) => a + b, 0) / (rewards.length || 1);
     const facts = [
@@ -221,12 +225,11 @@ class Rollouts {
       cell.style.setProperty('--t', Math.abs(share));
       ramp.append(cell);
     }
-    const ends = html('span', { class: 'ends' }, `${signed ? short(-top) : 0}`);
+    const ends = html('span', { class: 'ends' }, signed ? `${short(-top)}, dotted` : '0');
     const beyond = largest > top * 1.001 ? ` and more (largest ${short(largest)})` : '';
     const high = html('span', { class: 'ends' }, `${short(top)}${beyond} ${unit}`);
     const what = name === 'value' && this.data.runs[this.run].value_of;
     scale.replaceChildren(html('span', {}, meaning + (what ? `, ${what}` : '')), ends, ramp, high);
-    if (signed) scale.append(html('span', { class: 'ends' }, 'below 0: dotted'));
   }
 
   tell(token) {
