@@ -115,7 +115,7 @@ samples[samples['step'] == by_step.index[-1]].head(8)
 
 # %%
 policy, params, step = build.trained_policy(config, workdir)
-last = samples[samples['step'] == by_step.index[-1]].head(32).reset_index(drop=True)
+last = samples.tail(24).reset_index(drop=True)
 prompts = [encode(policy.tokenizer, text) for text in last['prompt']]
 responses = [
   policy.tokenizer.encode(text, add_special_tokens=False) + [policy.eos_id] * bool(finished)
@@ -165,7 +165,7 @@ HTML(
 )
 
 # %% [markdown]
-# Most tokens are no choice at all; the entropy sits at a few forks.
+# A pale token was no choice at all; the dark ones are forks.
 #
 # ## Where it decides
 
@@ -179,6 +179,7 @@ for (name, rows), (colour, marker, line) in zip(stages.items(), STYLES, strict=F
   left.plot(mean, line, color=colour, marker=marker, markevery=max(1, longest // 12), label=name)
   flat = np.sort(np.concatenate(rows))
   middle.plot(np.linspace(0, 1, len(flat)), flat, line, color=colour, label=name)
+left.xaxis.get_major_locator().set_params(integer=True)
 left.set(xlabel='token of the response', ylabel='mean entropy, nats')
 middle.set(xlabel='share of the tokens', ylabel='entropy at most, nats')
 for axes in (left, middle):

@@ -190,13 +190,13 @@ for target, bound in ((high_h + 0.3, BOX['high']), (low_h - 0.3, BOX['low'])):
 # then with VarGrad from that start, in three ways:
 #
 # - **fixed**: $\alpha$ and $\beta$ stay where they are;
-# - **held**: $\beta$ is learned, so that the KL to the start grows to 0.6 nats and no further;
+# - **held**: $\beta$ is learned, so that the KL to the start grows to 0.4 nats and no further;
 # - **eager**: $\alpha$ is learned, with a large rate and a wide box.
 #
 # In a config a controller is a name, and its arguments are the section of that name.
 
 # %%
-BUDGET = 0.6
+BUDGET = 0.4
 folder = pathlib.Path(tempfile.mkdtemp())
 build.demonstration_run(two_numbers.get_config('pretrain'), folder / 'start').train()
 
@@ -209,7 +209,7 @@ def train(name: str, alpha_control: str, beta_control: str) -> list[dict]:
   config.temperature.update(alpha=0.02, alpha_control=alpha_control)
   config.temperature.update(beta=0.04, beta_control=beta_control)
   config.alpha.target_entropy.update(target=0.8, learning_rate=0.6, low=0.01, high=0.5)
-  config.beta.target_kl.update(target=BUDGET, learning_rate=0.1, low=0.02, high=1.0)
+  config.beta.target_kl.update(target=BUDGET, learning_rate=1.0, low=0.02, high=1.0)
   build.rollout_run(config, folder / name).train()
   return read_metrics(folder / name / 'metrics.jsonl')
 
@@ -239,12 +239,12 @@ last = {
   for name, rows in runs.items()
 }
 print({name: round(float(row['kl']), 2) for name, row in last.items()}, 'nats of KL in the end')
-assert abs(last['held']['kl'] - BUDGET) < abs(last['fixed']['kl'] - BUDGET)
+assert abs(last['held']['kl'] - BUDGET) < 0.3 < last['fixed']['kl'] - BUDGET
 assert max(row['entropy'] for row in runs['eager']) > 1.5
 assert last['eager']['success'] < last['held']['success']
 
 # %% [markdown]
-# The budget holds. The eager run shows what the simulated world did not: a policy follows its
+# The budget holds, with a swing. The eager run shows what the simulated world did not: a policy follows its
 # temperature slowly. Entropy falls below the target and goes on falling while $\alpha$ is already
 # rising; when it answers, $\alpha$ is far too high, entropy jumps, and responses run to the length
 # limit (notebook 06: babble). So learned temperatures want small rates, narrow boxes, and a $\beta$
@@ -255,5 +255,5 @@ assert last['eager']['success'] < last['held']['success']
 # - `learning_rate=0.5` for `dual` in the lagging world: at which rate does it start to swing?
 # - Make the eager run a careful one: `high=0.06`, or a rate of 0.05.
 # - Another controller: `beta_control='adaptive_kl'` with
-#   `config.beta.adaptive_kl.update(target=0.6)`.
+#   `config.beta.adaptive_kl.update(target=0.4)`.
 # - Observe something else, as `config.alpha.dual.update(observe='semantic_entropy', target=1.0)`.

@@ -97,6 +97,7 @@ for (name, masses), (colour, marker, line) in zip(policies.items(), STYLES, stri
   assert np.allclose(truth, sampled, atol=0.03)  # the estimate has no bias
   axes.plot(KS, truth, line, color=colour, marker=marker, label=name)
 axes.set_xscale('log', base=2)
+axes.xaxis.set_major_formatter('{x:.0f}')
 axes.set(xlabel='samples k', ylabel='coverage@k', ylim=(0, 1.02))
 axes.grid(alpha=0.3)
 axes.legend()
@@ -182,6 +183,7 @@ for name, table in tables.items():
   shown = [table[f'coverage@{k}'] for k in ks]
   panels[1, 1].plot(ks, shown, line, color=colour, marker=marker, label=name)
 panels[1, 1].set_xscale('log', base=2)
+panels[1, 1].xaxis.set_major_formatter('{x:.0f}')
 panels[1, 1].set(xlabel='samples k', ylabel='coverage@k', ylim=(0, 1))
 panels[1, 1].grid(alpha=0.3)
 panels[1, 1].legend()
@@ -201,26 +203,25 @@ if not SMALL:  # the small task has about one solution a problem
 
 
 # %%
-def shares(name: str, number: int) -> list[float]:
-  """Share of the samples in each class of answers, most frequent first."""
-  row = problems[name][number]
-  return [count / row['samples'] for count in row['classes'].values()]
-
-
-number = max(
-  range(len(problems['warm start'])), key=lambda i: problems['warm start'][i]['distinct']
-)
-figure, axes = plt.subplots(figsize=(7, 2.6), layout='constrained')
-for row, name in enumerate(tables):
+warm = problems['warm start']
+number = max(range(len(warm)), key=lambda i: warm[i]['distinct'])
+rows = {name: each[number] for name, each in problems.items()}
+known = dict.fromkeys(answer for row in rows.values() for answer in row['classes'])
+looks = dict(zip(known, STYLES, strict=False))  # the rest is grey
+figure, axes = plt.subplots(figsize=(9, 3.2), layout='constrained')
+for place, row in enumerate(rows.values()):
   left = 0.0
-  for place, share in enumerate(shares(name, number)):
-    colour, hatch = STYLES[place % len(STYLES)][0], plots.HATCHES[place % len(plots.HATCHES)]
-    axes.barh(row, share, left=left, color=colour, hatch=hatch, edgecolor='white')
+  for answer in known:
+    share = row['classes'].get(answer, 0) / row['samples']
+    colour = looks.get(answer, STYLES[-1])[0]
+    hatch = plots.HATCHES[list(known).index(answer) % len(plots.HATCHES)]
+    label = answer if place == 0 and answer in looks else None
+    axes.barh(place, share, left=left, color=colour, hatch=hatch, edgecolor='white', label=label)
     left += share
-axes.set_yticks(range(len(tables)), list(tables))
+axes.set_yticks(range(len(rows)), list(rows))
 axes.invert_yaxis()
-axes.set(xlabel='share of the samples, a segment a class', xlim=(0, 1))
-axes.set_title(problems['warm start'][number]['prompt'])
+axes.set(xlabel='share of the samples', xlim=(0, 1), title=warm[number]['prompt'])
+figure.legend(loc='outside right upper', fontsize=8)
 plt.show()
 
 # %% [markdown]

@@ -216,7 +216,7 @@ mine = NAMES._replace(
 folder = pathlib.Path(tempfile.mkdtemp())
 
 config = two_numbers.get_config('pretrain')
-config.update(task='missing', missing={'seed': 0}, steps=30)
+config.update(task='missing', missing={'seed': 0}, steps=100)
 config.batch.max_new_tokens = 4
 build.demonstration_run(config, folder / 'start', names=mine).train()
 
@@ -224,10 +224,10 @@ config = two_numbers.get_config('vargrad')
 config.update(task='missing', missing={'seed': 0}, init=str(folder / 'start' / 'model'))
 config.update(algorithm='huber_balance', huber_balance={'width': 0.5})
 config.update(transforms=('shared_reward',), shared_reward={'power': 0.25})
-config.temperature.update(alpha=0.05, alpha_control='by_success', beta=0.05, beta_control='fixed')
+config.temperature.update(alpha=0.005, alpha_control='by_success', beta=0.05, beta_control='fixed')
 config.alpha.by_success = {'decay': 0.8}
 config.batch.max_new_tokens = 4
-config.steps = 60 if SMALL else 200
+config.steps = 150 if SMALL else 300
 run = build.rollout_run(config, folder / 'run', names=mine)
 state = run.train()
 
