@@ -247,8 +247,8 @@ assert last['eager']['success'] < last['held']['success']
 # The budget holds, with a swing. The eager run shows what the simulated world did not: a policy
 # follows its temperature slowly. Entropy falls below the target and goes on falling while $\alpha$
 # is already rising; when it answers, $\alpha$ is far too high, entropy jumps, and responses run to
-# the length limit (notebook 06: babble). So learned temperatures want small rates, narrow boxes, and
-# a $\beta$ that holds the policy meanwhile.
+# the length limit (notebook 06: babble). So learned temperatures want small rates, narrow boxes,
+# and a $\beta$ that holds the policy meanwhile.
 #
 # ## Try
 #
