@@ -1,5 +1,7 @@
 """The smallest real runs: Countdown with two numbers and a model of a few thousand weights."""
 
+import pytest
+
 from configs import countdown
 
 
@@ -18,6 +20,21 @@ def shrunk(config, **changes):
   config.optimizer.update(warmup_steps=2, decay='constant')
   config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in changes.items()})
   return config.lock()
+
+
+def crash(run, *, step):
+  """Trains until this step, which the power does not last for; what is committed stays."""
+  collect = run.collect
+
+  def failing(number, state):
+    if number == step:
+      raise RuntimeError('power cut')
+    return collect(number, state)
+
+  run.collect = failing
+  with pytest.raises(RuntimeError, match='power cut'):
+    run.train()
+  run.checkpointer.close()
 
 
 def get_config(variant):

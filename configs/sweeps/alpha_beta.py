@@ -27,9 +27,7 @@ def make_config(
 ) -> ml_collections.ConfigDict:
   """The warm start of a seed, or a point of the plane from there."""
   if point.name == sweep.START:
-    config = countdown.get_config('pretrain')
-    warm.start(config, size, seed=seed, folder=folder)
-    return config
+    return warm.start(countdown.get_config('pretrain'), size, seed=seed, folder=folder)
   config = countdown.get_config('vargrad')
   warm.run(config, size, name=point.name, seed=seed, init=init)
   config.temperature.update(alpha_control='fixed', beta_control='fixed')

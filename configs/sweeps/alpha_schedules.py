@@ -18,6 +18,7 @@ import ml_collections
 
 from configs import arithmetic, countdown, graph_coloring, gsm8k, list_functions
 from configs.published.method import weighted
+from configs.sweeps import warm
 from maxent_lm.analysis import sweep
 
 LOW, HIGH = 1e-4, 0.1  # the box of every learned alpha, reward units per nat
@@ -39,17 +40,6 @@ class Aims(NamedTuple):
   kl: float
 
 
-class Size(NamedTuple):
-  """How long the runs of a preset are; 0 for the length that the task's own config has."""
-
-  seeds: int
-  steps: int
-  prompts: int
-  warm_steps: int
-  problems: int
-  samples: int
-
-
 # Between what the warm start has and what a run without alpha ends at.
 AIMS = {
   'countdown': Aims(alpha=0.02, entropy=0.37, semantic_entropy=1.5, kl=0.5),
@@ -62,9 +52,9 @@ AIMS = {
 BETA = {'gsm8k': 0.005, 'mbpp': 0.005}  # long responses: the KL of a response is larger
 CPU_BETA = 0.05
 PRESETS = {
-  'smoke': Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4),
-  'cpu': Size(seeds=3, steps=40, prompts=32, warm_steps=0, problems=128, samples=16),
-  'h200': Size(seeds=1, steps=40, prompts=64, warm_steps=0, problems=256, samples=16),
+  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4),
+  'cpu': warm.Size(seeds=3, steps=40, prompts=32, warm_steps=0, problems=128, samples=16),
+  'h200': warm.Size(seeds=1, steps=40, prompts=64, warm_steps=0, problems=256, samples=16),
 }
 SHORTER = {'list_functions': {'steps': 25, 'prompts': 24, 'problems': 64}}  # programs are run
 
@@ -128,24 +118,20 @@ def make_config(
   start = point.name == sweep.START
   size = sized(task, preset)
   config = TASKS[task]('pretrain' if start and not folder else 'soft_q')
-  config.update(name=point.name, seed=seed, init=folder if start else init)
-  config.eval.update(problems=size.problems, samples=size.samples, prompts=min(64, size.problems))
   if task in PRETRAINED:
     _large(config)
     config[task].data_dir = data
   if start:
-    config.steps = 0 if folder else size.warm_steps or config.steps
-    return config
+    return warm.start(config, size, seed=seed, folder=folder)
+  warm.run(config, size, name=point.name, seed=seed, init=init)
   config.algorithm = 'vargrad'
   config.critic.kind = 'none'
-  config.steps = size.steps
-  config.batch.prompts = size.prompts
   config.temperature.update(beta=BETA.get(task, CPU_BETA), beta_control='fixed')
   config.update_from_flattened_dict(dict(point.changes))
   return config
 
 
-def sized(task: str, preset: str) -> Size:
+def sized(task: str, preset: str) -> warm.Size:
   """The sizes of a preset on a task."""
   size = PRESETS[preset]
   return size._replace(**SHORTER.get(task, {})) if preset == 'cpu' else size

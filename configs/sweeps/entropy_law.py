@@ -34,9 +34,7 @@ def make_config(
 ) -> ml_collections.ConfigDict:
   """The warm start of a seed, or an objective from there."""
   if point.name == sweep.START:
-    config = countdown.get_config('pretrain')
-    warm.start(config, size, seed=seed, folder=folder)
-    return config
+    return warm.start(countdown.get_config('pretrain'), size, seed=seed, folder=folder)
   if point.name in SOFT:
     config = countdown.get_config(SOFT[point.name])
     config.temperature.update(alpha=0.0, alpha_control='fixed', beta=0.1, beta_control='fixed')

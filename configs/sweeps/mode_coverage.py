@@ -50,9 +50,7 @@ def make_config(
 ) -> ml_collections.ConfigDict:
   """The warm start of a seed, or a method from there."""
   if point.name == sweep.START:
-    config = base(task, 'pretrain')
-    warm.start(config, size, seed=seed, folder=folder)
-    return config
+    return warm.start(base(task, 'pretrain'), size, seed=seed, folder=folder)
   if point.name in SOFT:
     config = base(task, 'soft_q')
     config.algorithm = 'vargrad'

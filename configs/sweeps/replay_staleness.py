@@ -43,9 +43,7 @@ def make_config(
 ) -> ml_collections.ConfigDict:
   """The warm start of a seed, or an objective with its replay from there."""
   if point.name == sweep.START:
-    config = countdown.get_config('pretrain')
-    warm.start(config, size, seed=seed, folder=folder)
-    return config
+    return warm.start(countdown.get_config('pretrain'), size, seed=seed, folder=folder)
   objective, _, _ = point.name.partition(', ')
   config = countdown.get_config(OBJECTIVES[objective])
   warm.run(config, size, name=point.name, seed=seed, init=init)

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import ml_collections
 
+Config = ml_collections.ConfigDict
+
 
 class Size(NamedTuple):
   """A preset: seeds, updates and prompts of a run, and what it is evaluated on.
@@ -33,20 +35,21 @@ def parsed(arg: str, presets: dict[str, Size], file: str) -> tuple[Size, str]:
   return presets[preset], folder
 
 
-def start(config: ml_collections.ConfigDict, size: Size, *, seed: int, folder: str) -> None:
-  """Makes `config`, a warm start, that of a seed; or, with a folder, the model that is there."""
+def start(config: Config, size: Size, *, seed: int, folder: str) -> Config:
+  """`config`, a warm start, as that of a seed; or, with a folder, the model that is there."""
   config.update(name='start', seed=seed, init=folder)
   config.steps = 0 if folder else size.warm_steps or config.steps
-  evaluated(config, size)
+  return evaluated(config, size)
 
 
-def run(config: ml_collections.ConfigDict, size: Size, *, name: str, seed: int, init: str) -> None:
-  """Makes `config` a run of a seed from the start in `init`."""
+def run(config: Config, size: Size, *, name: str, seed: int, init: str) -> Config:
+  """`config` as a run of a seed from the start in `init`."""
   config.update(name=name, seed=seed, init=init, steps=size.steps)
   config.batch.prompts = size.prompts
-  evaluated(config, size)
+  return evaluated(config, size)
 
 
-def evaluated(config: ml_collections.ConfigDict, size: Size) -> None:
-  """How a run is evaluated."""
+def evaluated(config: Config, size: Size) -> Config:
+  """`config`, evaluated as the preset says."""
   config.eval.update(problems=size.problems, samples=size.samples, prompts=min(64, size.problems))
+  return config

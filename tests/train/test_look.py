@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import crash, tiny_config
 
 from maxent_lm import build
 from maxent_lm.lm.scores import make_scorer
@@ -62,18 +62,7 @@ def test_later_the_policy_has_left_its_reference(whole):
 
 def test_a_crash_loses_no_response_and_doubles_none(whole, tmp_path):
   config = tiny_config(**OPTIONS)
-  run = build.rollout_run(config, tmp_path / 'run')
-  collect = run.collect
-
-  def failing(step, state):
-    if step == 5:
-      raise RuntimeError('power cut')
-    return collect(step, state)
-
-  run.collect = failing
-  with pytest.raises(RuntimeError, match='power cut'):
-    run.train()
-  run.checkpointer.close()
+  crash(build.rollout_run(config, tmp_path / 'run'), step=5)
   build.rollout_run(config, tmp_path / 'run').train()
   again, once = (each / 'rollouts.jsonl' for each in (tmp_path / 'run', whole[0]))
   assert again.read_bytes() == once.read_bytes()

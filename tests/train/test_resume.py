@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
+from tiny_runs import crash, tiny_config
 
 from maxent_lm import build
 from maxent_lm.lm import pretrained
@@ -110,18 +110,7 @@ def test_demonstrations_and_replay_alone_teach(tmp_path):
 
 def test_a_crash_loses_no_row_and_doubles_none(tmp_path):
   config = tiny_config(steps=6, checkpoint__every=2, samples_every=1)
-  run = build.rollout_run(config, tmp_path / 'run')
-  collect = run.collect
-
-  def failing(step, state):
-    if step == 5:
-      raise RuntimeError('power cut')
-    return collect(step, state)
-
-  run.collect = failing
-  with pytest.raises(RuntimeError, match='power cut'):
-    run.train()
-  run.checkpointer.close()
+  crash(build.rollout_run(config, tmp_path / 'run'), step=5)
   build.rollout_run(config, tmp_path / 'run').train()
   for name in ('metrics.jsonl', 'samples.jsonl'):
     steps = [row['step'] for row in read_metrics(tmp_path / 'run' / name)]
