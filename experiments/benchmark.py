@@ -354,7 +354,8 @@ def main(argv: Sequence[str]) -> None:
   on_device = device_peak_mb()
   peaks = utilisation.measure_peaks(lm.config.dtype)  # after the peak, which it would raise
   rows = work.prompts * work.group_size
-  pieces = -(-rows // max(1, microbatch // work.response)) if pull else 1
+  in_groups = isinstance(scorer, GroupScorer)
+  pieces = scorer.most_pieces(rows, work.response) if in_groups else 1
   works = [needed(work, each, _SLOTS.value, pieces) for each in measured]
   numbers, told = summary(measured, works, peaks)
   row = {

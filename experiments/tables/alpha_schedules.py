@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from maxent_lm.analysis import planes, plots, swept, tables
+from maxent_lm.train import folder
 
 NAME = 'alpha_schedules'
 TASKS = flags.DEFINE_list('tasks', None, "Some tasks, instead of the preset's.")
@@ -49,7 +50,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   shown = measured(rows)
   merged = tables.over_seeds(rows, by=('task', 'schedule'), measured=shown, spread=tables.student)
   columns = ('task', 'schedule', 'seeds', *shown)
-  tables.write_text(workdir / f'{NAME}.tex', tables.latex(merged, columns))
+  folder.write_text(workdir / f'{NAME}.tex', tables.latex(merged, columns))
   write_runs(workdir / f'{NAME}_runs.csv', rows, ('task', 'schedule', 'seed', *shown))
   draw(workdir / f'{NAME}.png', rows, accuracy=shown[0], coverage=shown[2])
   return tables.Table(columns, merged, NOTE, found.gates())
@@ -77,7 +78,7 @@ def write_runs(
   writer = csv.DictWriter(text, columns, extrasaction='ignore', lineterminator='\n')
   writer.writeheader()
   writer.writerows(rows)
-  tables.write_text(path, text.getvalue())
+  folder.write_text(path, text.getvalue())
 
 
 def draw(

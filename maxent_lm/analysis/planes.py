@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maxent_lm.analysis.plots import FILLS, STYLES
+from maxent_lm.analysis.plots import markers
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def cloud(
   Hollow after the eighth name. Rows without one of the columns are left out.
   """
   known = [row for row in rows if row.get(x) is not None and row.get(y) is not None]
-  for name, look in _looks(names).items():
+  for name, look in markers(names).items():
     points = np.array([(row[x], row[y]) for row in known if row[by] == name])
     if not len(points):
       continue
@@ -42,20 +42,10 @@ def cloud(
 
 def key(axes: 'Axes', names: Sequence[str]) -> None:
   """A panel with nothing but what the markers of `cloud` mean."""
-  for name, look in _looks(names).items():
+  for name, look in markers(names).items():
     axes.scatter([], [], s=70, label=name, **look)
   axes.legend(loc='center left')
   axes.set_axis_off()
-
-
-def _looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-  """How the marker of each name looks."""
-  looks = {}
-  for number, name in enumerate(names):
-    colour, marker, _ = STYLES[number % len(STYLES)]
-    fill = (colour, FILLS[number // len(STYLES) % len(FILLS)])
-    looks[name] = {'marker': marker, 'edgecolors': colour, 'facecolors': fill}
-  return looks
 
 
 def heat_map(

@@ -72,6 +72,16 @@ def plane(axes: 'Axes', rows: Rows, styles: Mapping[str, Style], x: str, y: str)
   axes.set(xlabel=x, ylabel=y, xlim=(0, widest), ylim=(0, highest))
 
 
+def markers(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+  """How the marker of each name looks, for `scatter`; hollow and then pale where styles run out."""
+  looks = {}
+  for number, name in enumerate(names):
+    colour, marker, _ = STYLES[number % len(STYLES)]
+    fill = (colour, FILLS[number // len(STYLES) % len(FILLS)])
+    looks[name] = {'marker': marker, 'edgecolors': colour, 'facecolors': fill}
+  return looks
+
+
 def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   """Means over the rows with the same `by` in the plane of two columns, with every row, as a PNG.
 
@@ -81,15 +91,11 @@ def cloud(path: pathlib.Path, rows: Rows, *, by: str, x: str, y: str) -> None:
   plt = _pyplot()
   figure, axes = plt.subplots(figsize=(10, 7))
   rows = [row for row in rows if x in row and y in row]
-  names = dict.fromkeys(row[by] for row in rows)
-  for number, name in enumerate(names):
-    colour, marker, _ = STYLES[number % len(STYLES)]
-    fill = (colour, FILLS[number // len(STYLES) % len(FILLS)])
+  for name, look in markers(list(dict.fromkeys(row[by] for row in rows))).items():
     points = np.array([(row[x], row[y]) for row in rows if row[by] == name])
-    axes.scatter(*points.T, s=14, color=colour, marker=marker, alpha=0.45, linewidths=0)
-    mean = tuple(points.mean(axis=0))
-    look = {'marker': marker, 'edgecolors': colour, 'facecolors': fill}
-    axes.scatter(*mean, s=90, label=name, zorder=3, **look)
+    small = {'color': look['edgecolors'], 'marker': look['marker'], 'linewidths': 0}
+    axes.scatter(*points.T, s=14, alpha=0.45, **small)
+    axes.scatter(*points.mean(axis=0), s=90, label=name, zorder=3, **look)
   axes.set(xlabel=x, ylabel=y)
   figure.legend(loc='outside right upper')
   figure.savefig(path)

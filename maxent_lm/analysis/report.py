@@ -16,6 +16,7 @@ from typing import Any
 
 from maxent_lm.analysis import embedded, runs
 from maxent_lm.analysis.runs import Run
+from maxent_lm.train import folder
 
 PAGE = pathlib.Path(__file__).parent / 'page'
 BUDGET = 3_000_000  # bytes of responses, of all runs together
@@ -54,10 +55,7 @@ def write(
   """
   text = page(found, defaults=defaults, budget=budget)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'{path.name}.tmp')
-  # A lone surrogate, which JSON can name, has no UTF-8.
-  temporary.write_bytes(text.encode('utf-8', 'replace'))
-  temporary.replace(path)
+  folder.write_text(path, text)
   return path.stat().st_size
 
 

@@ -80,15 +80,8 @@ def write(workdir: pathlib.Path, name: str, table: Table, *, made: str) -> str:
     )
   text = '\n\n'.join([*parts, made]) + '\n'
   for suffix, content in (('csv', rows.getvalue()), ('md', text)):
-    write_text(workdir / f'{name}.{suffix}', content)
+    folder.write_text(workdir / f'{name}.{suffix}', content)
   return text
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes the file in one go."""
-  temporary = path.with_name(f'{path.name}.tmp')
-  temporary.write_text(text)
-  temporary.replace(path)
 
 
 def stored(

@@ -92,18 +92,6 @@ def make_sampler(
   have to be sent from one to the other.
   """
 
-  def sample(logits: Array, keys: Array, age: Array, heat: Array | float) -> tuple[Array, Measured]:
-    logits = partition.whole_rows(logits)
-    log_pi = jax.nn.log_softmax(logits)
-    possible = jnp.where(log_pi > -jnp.inf, log_pi, 0)  # guidance may rule tokens out
-    entropy = -jnp.sum(jnp.exp(log_pi) * possible, axis=-1)
-    behaviour = sampling.log_probs(logits / heat)
-    uniform = jax.vmap(lambda key, step: jax.random.uniform(jax.random.fold_in(key, step)))
-    token = draw(behaviour, uniform(keys, age))
-    logp = jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
-    confidence = token_confidence(log_pi, k=confidence_k) if confidence_k else None
-    return token, (logp, entropy, confidence)
-
   def generate(
     params: Params, prompts: Array, valid: Array, key: Array, heat: Array | float = 1.0
   ) -> Rollout:
@@ -115,7 +103,8 @@ def make_sampler(
     count = min(slots, rows) or rows
 
     def write(said: Array, at: Slots) -> Slots:
-      token, measured = sample(said, keys[at.row], at.age, heat)
+      uniform = jax.vmap(_uniform)(keys[at.row], at.age)
+      token, measured = _sample(said, uniform, heat, sampling=sampling, confidence_k=confidence_k)
       return slots_lib.record(at, token, measured, eos_id=eos_id)
 
     def step(at: Slots) -> Slots:
@@ -132,6 +121,26 @@ def make_sampler(
     return jax.tree.map(lambda values: values[:rows], at.rollout)
 
   return jax.jit(generate)
+
+
+def _uniform(key: Array, age: Array) -> Array:
+  """What decides a row's token at this age."""
+  return jax.random.uniform(jax.random.fold_in(key, age))
+
+
+def _sample(
+  logits: Array, uniform: Array, heat: Array | float, *, sampling: Behaviour, confidence_k: int
+) -> tuple[Array, Measured]:
+  """The next tokens [S], and what is recorded of them."""
+  logits = partition.whole_rows(logits)
+  log_pi = jax.nn.log_softmax(logits)
+  possible = jnp.where(log_pi > -jnp.inf, log_pi, 0)  # guidance may rule tokens out
+  entropy = -jnp.sum(jnp.exp(log_pi) * possible, axis=-1)
+  behaviour = sampling.log_probs(logits / heat)
+  token = draw(behaviour, uniform)
+  logp = jnp.take_along_axis(behaviour, token[:, None], axis=1)[:, 0]
+  confidence = token_confidence(log_pi, k=confidence_k) if confidence_k else None
+  return token, (logp, entropy, confidence)
 
 
 def _is_busy(at: Slots) -> Array:

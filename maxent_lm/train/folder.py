@@ -146,17 +146,18 @@ def commit() -> str:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes through a temporary file, so that a reader never sees half of it."""
-  _write(path, json.dumps(value, indent=2) + '\n')
+  write_text(path, json.dumps(value, indent=2) + '\n')
 
 
 def write_lines(path: pathlib.Path, rows: Iterable[Any]) -> None:
   """One line of JSON a row, likewise."""
-  _write(path, ''.join(json.dumps(row) + '\n' for row in rows))
+  write_text(path, ''.join(json.dumps(row) + '\n' for row in rows))
 
 
-def _write(path: pathlib.Path, text: str) -> None:
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(text)
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Likewise; a lone surrogate, which JSON can name and UTF-8 cannot, is written as '?'."""
+  temporary = path.with_name(f'{path.name}.tmp')
+  temporary.write_bytes(text.encode('utf-8', 'replace'))
   temporary.replace(path)
 
 

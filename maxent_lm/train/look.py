@@ -18,9 +18,7 @@ Shapes: B rows, T columns, n rows that are looked at.
 """
 
 import dataclasses
-import json
 import math
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,13 +124,6 @@ def split(metrics: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Arr
   """(what is looked at, the numbers of the step)."""
   shown = {name: each for name, each in metrics.items() if name.startswith(PREFIX)}
   return shown, {name: each for name, each in metrics.items() if name not in shown}
-
-
-def write(path: pathlib.Path, step: int, lines: Iterator[Row]) -> None:
-  """Appends them."""
-  with path.open('a', encoding='utf-8') as file:
-    for line in lines:
-      file.write(json.dumps({'step': step, **line}, ensure_ascii=False) + '\n')
 
 
 def _rounded(value: float) -> float | None:

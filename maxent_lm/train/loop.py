@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -115,11 +115,11 @@ def _recorder(
     writer.close()
 
 
-def write_samples(path: pathlib.Path, step: int, samples: list[dict[str, Any]]) -> None:
-  """Appends a few problems with their responses, for people to read."""
-  with path.open('a') as file:
-    for sample in samples:
-      file.write(json.dumps({'step': step, **sample}, ensure_ascii=False) + '\n')
+def append(path: pathlib.Path, step: int, rows: Iterable[dict[str, Any]]) -> None:
+  """Appends what a step leaves for people to read, a line a row."""
+  with path.open('a', encoding='utf-8') as file:
+    for row in rows:
+      file.write(json.dumps({'step': step, **row}, ensure_ascii=False) + '\n')
 
 
 def _samples(
@@ -131,7 +131,7 @@ def _samples(
 ) -> Callable[[], None]:
   """Writes the samples; what it gives writes the rollouts, once the update has been made."""
   if hosts.is_first():
-    write_samples(workdir / 'samples.jsonl', step, collected.samples)
+    append(workdir / 'samples.jsonl', step, collected.samples)
   if look is None or collected.fresh is None:
     return _nothing
   return functools.partial(_keep, workdir, step, look, collected.fresh, shown)
@@ -143,7 +143,7 @@ def _keep(
   """Every process helps to fetch; the first one writes."""
   numbers = hosts.fetch(shown)
   if hosts.is_first():
-    looking.write(workdir / 'rollouts.jsonl', step, look.lines(fresh, numbers))
+    append(workdir / 'rollouts.jsonl', step, look.lines(fresh, numbers))
 
 
 def _nothing() -> None:
