@@ -4,7 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 PYTEST := .venv/bin/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
-.PHONY: quickstart test test-parity lint format docs notebooks clean
+.PHONY: quickstart test test-parity test-gpu lint format docs notebooks clean
 
 quickstart: .venv/.installed
 	.venv/bin/python experiments/quickstart.py --workdir=runs/quickstart
@@ -14,6 +14,10 @@ test: .venv/.installed-test
 
 test-parity: .venv/.installed-parity
 	$(PYTEST) -m parity
+
+# With '.[cuda]' in .venv.
+test-gpu: .venv/.installed-test
+	MAXENT_LM_TEST_PLATFORM=cuda,cpu .venv/bin/python -m pytest -m gpu
 
 lint: .venv/.installed-test
 	.venv/bin/ruff check .

@@ -1,18 +1,23 @@
-"""Runs before jax is imported: eight simulated CPU devices, quick compilation, a warm cache."""
+"""Runs before jax is imported: eight simulated CPU devices, quick compilation, a warm cache.
+
+MAXENT_LM_TEST_PLATFORM=cuda,cpu is for tests/lm/test_gpu.py.
+"""
 
 import os
 import pathlib
 
-os.environ['JAX_PLATFORMS'] = 'cpu'
-# Hundreds of small programs are compiled and run a few times each: LLVM's optimisation takes longer
-# than it saves.
-os.environ['XLA_FLAGS'] = ' '.join(
-  [
-    os.environ.get('XLA_FLAGS', ''),
-    '--xla_force_host_platform_device_count=8',
-    '--xla_backend_optimization_level=0',
-  ]
-)
+PLATFORM = os.environ.get('MAXENT_LM_TEST_PLATFORM', 'cpu')
+os.environ['JAX_PLATFORMS'] = PLATFORM
+if PLATFORM == 'cpu':
+  # Hundreds of small programs are compiled and run a few times each: LLVM's optimisation takes
+  # longer than it saves.
+  os.environ['XLA_FLAGS'] = ' '.join(
+    [
+      os.environ.get('XLA_FLAGS', ''),
+      '--xla_force_host_platform_device_count=8',
+      '--xla_backend_optimization_level=0',
+    ]
+  )
 os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 
