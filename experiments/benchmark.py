@@ -6,8 +6,9 @@
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
 --lengths=geometric a response ends with probability 1/64 at every token, and after 256; otherwise
 none ends. The preset gpu, 82 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
-GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype and --attention change a
-preset; --scorer=naive updates from whole rows and all of their logits at once, to compare with.
+GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype, --attention, --scan_layers
+and --widths change a preset; --scorer=naive updates from whole rows and all of their logits at
+once, to compare with.
 
 For rollout and update a sentence says what the model's arithmetic is of the machine's rate of
 products in this dtype, measured in the same process, and what bounds it
@@ -65,6 +66,7 @@ class Work(NamedTuple):
   microbatch: int
   response: int = 0  # 0: as `RESPONSE` has it
   logits: int = LOGITS
+  widths: int = WIDTHS
 
 
 PRESETS = {
@@ -120,6 +122,7 @@ PRESETS = {
       head_dim=64,
       d_ff=2048,
       dtype='bfloat16',
+      scan_layers=True,
     ),
     128,
     16,
@@ -139,6 +142,8 @@ _GROUP_SIZE = flags.DEFINE_integer('group_size', None, "Instead of the preset's.
 _VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, "Instead of the preset's.", lower_bound=3)
 _RESPONSE = flags.DEFINE_integer('response', None, 'Most tokens of a response.', lower_bound=1)
 _DTYPE = flags.DEFINE_enum('dtype', None, DTYPES, "Of activations, instead of the preset's.")
+_SCAN = flags.DEFINE_bool('scan_layers', None, "A loop over layers, instead of the preset's.")
+_WIDTHS = flags.DEFINE_integer('widths', None, "Of an update's pieces.", lower_bound=1)
 _ATTENTION = flags.DEFINE_enum('attention', 'xla', ATTENTIONS, 'Of whole rows.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
 
@@ -174,7 +179,7 @@ def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer,
     group_size=work.group_size,
     max_new_tokens=work.response,
     microbatch=microbatch,
-    widths=WIDTHS,
+    widths=work.widths,
   )
   return scorer, scorer.pull if microbatch else None
 
@@ -330,12 +335,14 @@ def asked_for() -> Work:
     vocab_size=_VOCAB_SIZE.value or work.config.vocab_size,
     dtype=_DTYPE.value or work.config.dtype,
     attention=_ATTENTION.value,
+    scan_layers=work.config.scan_layers if _SCAN.value is None else _SCAN.value,
   )
   return work._replace(
     config=config,
     prompts=_PROMPTS.value or work.prompts,
     group_size=_GROUP_SIZE.value or work.group_size,
     response=_RESPONSE.value or work.response or RESPONSE[_LENGTHS.value],
+    widths=_WIDTHS.value or work.widths,
   )
 
 
@@ -367,6 +374,8 @@ def main(argv: Sequence[str]) -> None:
     'vocab_size': work.config.vocab_size,
     'dtype': work.config.dtype,
     'attention': work.config.attention,
+    'scan_layers': work.config.scan_layers,
+    'widths': work.widths,
     'slots': _SLOTS.value,
     'microbatch': microbatch,
     'scorer': _SCORER.value,

@@ -117,7 +117,8 @@ def make_sampler(
     nothing = _nothing(rows + 1, max_new_tokens, eos_id, confidence_k)
     at = write(*slots_lib.first(begun, nothing, slots=count))
     turn = refill if count < rows else (lambda _, at: step(at))
-    at = loops.decode(turn, at, halvings=loops.halvings(count) if cells == 1 else 0)
+    may_thin_out = cells == 1 and (eos_id >= 0 or count < rows)
+    at = loops.decode(turn, at, halvings=loops.halvings(count) if may_thin_out else 0)
     return jax.tree.map(lambda values: values[:rows], at.rollout)
 
   return jax.jit(generate)
