@@ -5,8 +5,9 @@
     --config.init=runs/h200_warm_start/model
   python experiments/evaluate.py --config=configs/h200.py:soft_q --workdir=runs/h200_soft_q
 
-configs/countdown.py says what the variants are; here is what a GPU changes. Sizes are reckoned
-(`train.py` prints what it needs of memory), not tuned on a GPU: docs/how-to/gpu.md has what to try.
+configs/countdown.py says what the variants are; here is what a GPU changes. On an H100 a step of
+soft_q takes about a second once it is compiled, a minute and a half; nothing was tuned to learn
+best there: docs/how-to/gpu.md has what to try.
 """
 
 import ml_collections

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from maxent_lm.analysis import benchmarks
+
 FOLDER = pathlib.Path(__file__).parent.parent / 'experiments' / 'tables'
 
 
@@ -72,7 +74,7 @@ def test_ratios_are_of_seconds_a_token_in_the_same_round(peers, monkeypatch, tmp
 def test_what_fails_is_said_and_tried_again(peers, monkeypatch, tmp_path):
   def measure(command):
     if 'experiments.peers.tunix_grpo' in command:
-      raise peers.Failed('ended with 1: no memory')
+      raise benchmarks.Failed('ended with 1: no memory')
     return told(1.0)
 
   monkeypatch.setattr(peers, 'measure', measure)
@@ -85,8 +87,8 @@ def test_what_fails_is_said_and_tried_again(peers, monkeypatch, tmp_path):
 
 
 def test_a_benchmark_without_a_result_says_why(peers):
-  with pytest.raises(peers.Failed, match='ended with 3: too bad'):
-    peers.measure([sys.executable, '-c', 'import sys; print("too bad", file=sys.stderr); exit(3)'])
+  with pytest.raises(benchmarks.Failed, match=r'^json.nothing ended with 1: .*No module named'):
+    peers.measure([sys.executable, '-m', 'json.nothing'])
 
 
 def test_interpreters_and_best_options(peers):
@@ -114,3 +116,26 @@ def test_growth(monkeypatch, tmp_path, worse):
   holds = [gate.holds for gate in table.gates]
   assert holds == [worse == 1.0, True, True, True]  # flat, linear, memory, time
   assert (tmp_path / 'growth.png').exists()
+
+
+def test_a_row_of_the_gpus_table_is_kept_with_its_commit(monkeypatch, tmp_path):
+  gpu = script(monkeypatch, 'gpu')
+
+  def measure(command, *, cwd, settings):
+    assert (cwd / command[1]).exists()
+    numbers = dict.fromkeys(('tokens_per_s', 's', 'share', 'products_s', 'bytes_s'), 0.25)
+    told = {f'{name}_{key}': x for name in ('rollout', 'update') for key, x in numbers.items()}
+    options = {'attention': 'xla', 'scan_layers': '--scan_layers' in command, 'widths': 2}
+    lengths = next(each.split('=')[1] for each in command if each.startswith('--lengths'))
+    machine = {'device': 'some', 'device_peak_mb': None, 'step_s': 1.0}
+    return {**told, **options, **machine, 'lengths': lengths, 'slots': 0, 'microbatch': 400}
+
+  monkeypatch.setattr(benchmarks, 'measure', measure)
+  monkeypatch.setattr(gpu.folder, 'commit', lambda: 'a' * 40)
+  rows = gpu.build('smoke', tmp_path).rows
+  assert [row['lengths'] for row in rows] == ['fixed', 'variable']
+  assert [row['layers'] for row in rows] == ['unrolled', 'scanned']
+  assert rows[0]['update bound'] == 'products 100%' and set(gpu.COLUMNS) == set(rows[0])
+  monkeypatch.setattr(gpu.folder, 'commit', lambda: 'b' * 40)
+  assert gpu.build('smoke', tmp_path).rows == rows and rows[0]['commit'] == 'a' * 12
+  assert gpu.bound(2.0, 0.25, 0.5) == 'rest 62%' and gpu.bound(2.0, 0.5, 1.25) == 'bytes 62%'

@@ -10,15 +10,12 @@ curves are in `growth.png`.
 """
 
 import functools
-import json
-import os
 import pathlib
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from maxent_lm.analysis import plots, tables
+from maxent_lm.analysis import benchmarks, plots, tables
 from maxent_lm.train import folder
 
 if TYPE_CHECKING:
@@ -132,14 +129,7 @@ def measured(curve: Curve, rounds: int, workdir: pathlib.Path) -> Iterator[Row]:
 
 def measure(command: Sequence[str]) -> Row:
   """The line that the benchmark prints last; it compiles everything."""
-  environment = {k: v for k, v in os.environ.items() if k != 'JAX_COMPILATION_CACHE_DIR'}
-  done = subprocess.run(
-    [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
-  )
-  if done.returncode:
-    last = (done.stderr.strip() or 'no message').splitlines()[-1]
-    raise ValueError(f'{" ".join(command)} ended with {done.returncode}: {last}')
-  return json.loads(done.stdout.splitlines()[-1])
+  return benchmarks.measure([sys.executable, *command], cwd=ROOT, settings={})
 
 
 def panel(axes: 'Axes', rows: Sequence[Row], varied: str) -> None:

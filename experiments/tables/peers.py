@@ -12,8 +12,6 @@ The figure is `peers.png`.
 """
 
 import functools
-import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -23,7 +21,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from maxent_lm.analysis import plots, tables
+from maxent_lm.analysis import benchmarks, plots, tables
 from maxent_lm.train import folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -60,10 +58,6 @@ class Plan(NamedTuple):
   cases: Sequence[Case]
   rounds: int
   steps: int
-
-
-class Failed(Exception):
-  """A benchmark ended without a result; says how."""
 
 
 S, S_VARIABLE = Case('S', 'fixed'), Case('S', 'geometric')
@@ -121,7 +115,7 @@ def build(preset: str, workdir: pathlib.Path, pythons: Mapping[str, str]) -> tab
           settings = {'command': command[1:], 'commit': commit}
           try:
             row = tables.stored(path, settings, functools.partial(measure, command))
-          except Failed as error:  # said in the table, and tried again by the next call
+          except benchmarks.Failed as error:  # said in the table, and tried again by the next call
             row = {'failed': str(error)}
           measured.setdefault((case, name), []).append(row)
   rows = [row for case in plan.cases for row in compared(case, measured, pythons)]
@@ -157,17 +151,9 @@ def has(python: str, package: str) -> bool:
 
 
 def measure(command: Sequence[str]) -> dict[str, Any]:
-  """The line that a benchmark prints last; raises Failed, in one line, if there is none.
-
-  Nothing that was compiled before helps, and nothing is looked up on a network.
-  """
-  environment = {k: v for k, v in os.environ.items() if k != 'JAX_COMPILATION_CACHE_DIR'}
-  environment |= {'HF_HUB_OFFLINE': '1', 'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-  if done.returncode == 0:
-    return json.loads(done.stdout.splitlines()[-1])
-  last = (done.stderr.strip() or 'no message').splitlines()[-1]
-  raise Failed(f'ended with {done.returncode}: {last}')
+  """On the CPU; nothing is looked up on a network."""
+  settings = {'HF_HUB_OFFLINE': '1', 'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
+  return benchmarks.measure(command, cwd=ROOT, settings=settings)
 
 
 def compared(

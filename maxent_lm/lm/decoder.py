@@ -231,6 +231,18 @@ class LM:
       return params
     return {**params, 'layers': jax.tree.map(tuple, params['layers'])}
 
+  def narrowed(self, params: Params) -> Params:
+    """Parameters in the dtype in which layers multiply them; norms' scales stay as they are.
+
+    The same numbers as without it: a loop over tokens else casts every one of them for each token.
+    """
+
+    def cast(path: tuple, leaf: Array) -> Array:
+      is_scale = partition.path_names(path)[-1] == 'scale'
+      return leaf if is_scale else leaf.astype(self.config.dtype)
+
+    return jax.tree_util.tree_map_with_path(cast, params)
+
   def stacked(self, params: Params) -> Params:
     """What `unstacked` undoes."""
     if self.config.scan_layers:

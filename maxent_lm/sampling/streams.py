@@ -36,6 +36,7 @@ class Stream(NamedTuple):
 
 def of_model(lm: LM, params: Params, read: Callable[[Array], Any]) -> Stream:
   """`read` of the hidden states [B, D] of a model, after each token."""
+  params = lm.narrowed(params)
   layers = lm.unstacked(params)
 
   def prefill(prompts: Array, valid: Array, slots: int) -> tuple[Any, Memory]:
@@ -51,7 +52,7 @@ def of_model(lm: LM, params: Params, read: Callable[[Array], Any]) -> Stream:
 
 def policy(lm: LM, params: Params) -> Stream:
   """The logits [B, V] of a language model."""
-  head = lm.head(params)  # here and not in `read`: gathered once, not once a token
+  head = lm.head(lm.narrowed(params))  # here and not in `read`: once, not once a token
   return of_model(lm, params, lambda hidden: next_token_logits(hidden, head))
 
 

@@ -222,6 +222,25 @@ def test_decoding_with_unstacked_parameters_is_the_same(scan):
   assert largest_gap(state, expected[0]) > 1e-3
 
 
+@pytest.mark.parametrize('family', ['qwen2', 'qwen3'])
+def test_decoding_with_narrowed_parameters_is_the_same_and_casts_none(family):
+  lm = LM(tiny(family=family, dtype='bfloat16'))
+  params = roughened(lm.init(0))
+  narrowed = lm.narrowed(params)
+  prompts = random_tokens(2, 5)
+  _, cache = lm.prefill(params, prompts, jnp.ones_like(prompts, bool), 6)
+  found = [decode(lm, each, prompts[:, 0], cache) for each in (params, narrowed)]
+  jax.tree.map(np.testing.assert_array_equal, *found)
+  # Of the layers' matrices: everything else is one row or the scale of a norm.
+  casts = [
+    str(jax.make_jaxpr(lm.decode)(each, prompts[:, 0], cache)).count(
+      'convert_element_type[new_dtype=bfloat16'
+    )
+    for each in (params, narrowed)
+  ]
+  assert casts[0] - casts[1] >= 7 * lm.config.num_layers
+
+
 def test_rows_that_begin_have_their_own_prompt_and_the_others_go_on(model):
   """A cache with room, of which one row has read two tokens, and another begins."""
   lm, params = model
