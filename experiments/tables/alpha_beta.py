@@ -35,7 +35,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   runs = [row for row in found.rows if row['point'] != sweep.START]
   for row in merged:
     same = [each for each in runs if each['point'] == row['point']]
-    row['region'] = region(means(same), start) if same and start else None
+    row['region'] = planes.region(means(same), start) if same and start else None
   if runs and start:
     draw(workdir / 'alpha_beta.png', runs, start, ('pass@1', f'coverage@{k}', 'kl'))
   columns = ('point', 'seeds', *shown, 'region')
@@ -48,14 +48,6 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {}
   numbers = [name for name, value in rows[0].items() if isinstance(value, float)]
   return {name: float(np.mean([row[name] for row in rows if name in row])) for name in numbers}
-
-
-def region(row: Mapping[str, float], start: Mapping[str, float]) -> str | None:
-  """'collapse', 'babble' or None, see NOTE."""
-  if row['entropy'] < start['entropy'] / 2:
-    return 'collapse'
-  babbles = row['entropy'] > start['entropy'] and row['pass@1'] < start['pass@1']
-  return 'babble' if babbles else None
 
 
 def draw(
@@ -77,7 +69,7 @@ def draw(
     regions = {name: np.zeros(values.shape, bool) for name in planes.MARKS}
     for cell, mean in cells.items():
       values[cell] = mean.get(measure, np.nan)
-      if mean and (name := region(mean, start)):
+      if mean and (name := planes.region(mean, start)):
         regions[name][cell] = True
     shown = {'x': ('beta', betas), 'y': ('alpha', alphas), 'title': measure, 'regions': regions}
     panels.append(partial(planes.heat_map, values=values, **shown))

@@ -48,6 +48,18 @@ def key(axes: 'Axes', names: Sequence[str]) -> None:
   axes.set_axis_off()
 
 
+def region(row: Mapping[str, float], start: Mapping[str, float]) -> str | None:
+  """Where a policy is by its `entropy` and `pass@1`: 'collapse', 'babble' or neither.
+
+  It collapses with less than half of the start's entropy, and babbles with more entropy than the
+  start while it is right less often.
+  """
+  if row['entropy'] < start['entropy'] / 2:
+    return 'collapse'
+  babbles = row['entropy'] > start['entropy'] and row['pass@1'] < start['pass@1']
+  return 'babble' if babbles else None
+
+
 def heat_map(
   axes: 'Axes',
   values: np.ndarray,

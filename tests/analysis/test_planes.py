@@ -47,6 +47,22 @@ def test_a_name_looks_the_same_in_every_panel_and_in_the_key(axes):
   plt.close(figure)
 
 
+@pytest.mark.parametrize(
+  ('entropy', 'accuracy', 'where'),
+  [
+    (0.19, 0.9, 'collapse'),
+    (0.19, 0.1, 'collapse'),
+    (0.21, 0.1, None),  # less sure than that, whatever it knows
+    (0.41, 0.29, 'babble'),
+    (0.41, 0.31, None),  # it explores, and gains
+    (0.4, 0.3, None),  # the start itself
+  ],
+)
+def test_regions_are_told_from_the_start(entropy, accuracy, where):
+  start = {'entropy': 0.4, 'pass@1': 0.3}
+  assert planes.region({'entropy': entropy, 'pass@1': accuracy}, start) == where
+
+
 def test_a_heat_map_shows_its_numbers_and_hatches_its_regions(axes):
   values = np.array([[np.nan, 0.25], [0.5, 1.0]])
   regions = {
