@@ -4,7 +4,10 @@ They lie as attention's products read them, keys as [H, S] and values as [S, H]:
 them would be copied at every token. Each layer has arrays of its own, which a loop over tokens
 changes in place, but where `scan_layers` loops over the layers there is one array of all of them.
 
-Shapes: L layers, B rows, S slots, K key heads, H head dimension; ... is L where layers are scanned.
+Rows of a group have their prompt once, beside what is their own, and read it together.
+
+Shapes: L layers, B rows, S slots, K key heads, H head dimension, N prompts of B / N adjacent rows
+each, P slots of a prompt; ... is L where layers are scanned.
 """
 
 from typing import NamedTuple
@@ -18,6 +21,20 @@ from maxent_lm.types import Array
 Arrays = tuple[Array, ...]  # one a layer, or one
 
 
+class Shared(NamedTuple):
+  """What the rows of a group have read in common; `keys`, `values` and `valid` as in a cache.
+
+  Attributes:
+    keys: each [..., N, K, H, P].
+    values: each [..., N, K, P, H].
+    valid: [N, P] bool.
+  """
+
+  keys: Arrays
+  values: Arrays
+  valid: Array
+
+
 class Cache(NamedTuple):
   """A loop carry: every row writes the same slot, so prompts are left-padded.
 
@@ -28,6 +45,7 @@ class Cache(NamedTuple):
     position: [B] int32, rotary position of each row's next token.
     length: scalar int32, the slot the next token goes to; the caller keeps it below S (writing
       past the end would overwrite the last slot).
+    shared: what comes before, of groups of rows; None where every row has all of its own.
   """
 
   keys: Arrays
@@ -35,6 +53,7 @@ class Cache(NamedTuple):
   valid: Array
   position: Array
   length: Array
+  shared: Shared | None = None
 
 
 def filled(config: LMConfig, keys: Array, values: Array, valid: Array) -> Cache:
@@ -111,8 +130,35 @@ def _write(arrays: Arrays, new: Array, layer: Array | int, at: tuple) -> tuple[A
   return (stacked,), stacked[layer]
 
 
+def of_layer(arrays: Arrays, layer: Array | int) -> Array:
+  """A layer's own array."""
+  return arrays[layer] if isinstance(layer, int) else arrays[0][layer]
+
+
+def share(cache: Cache, n: int) -> Cache:
+  """Each row n times in a row, [N, ...] -> [N n, ...], with no slots but those that they share.
+
+  `cache` is full, and nothing is copied.
+  """
+  rows = cache.valid.shape[0] * n
+
+  def none(array: Array, axis: int) -> Array:
+    shape = list(array.shape)
+    shape[-4], shape[axis] = rows, 0
+    return jnp.zeros(shape, array.dtype)
+
+  return Cache(
+    keys=tuple(none(each, -1) for each in cache.keys),
+    values=tuple(none(each, -2) for each in cache.values),
+    valid=jnp.zeros((rows, 0), bool),
+    position=jnp.repeat(cache.position, n, axis=0),
+    length=jnp.zeros_like(cache.length),
+    shared=Shared(cache.keys, cache.values, cache.valid),
+  )
+
+
 def repeat(cache: Cache, n: int) -> Cache:
-  """Each row n times in a row, [B, ...] -> [B n, ...]: a group shares one prefill."""
+  """Each row n times in a row, [B, ...] -> [B n, ...]; what groups share they go on to share."""
   return cache._replace(
     keys=tuple(jnp.repeat(each, n, axis=-4) for each in cache.keys),
     values=tuple(jnp.repeat(each, n, axis=-4) for each in cache.values),
@@ -123,12 +169,20 @@ def repeat(cache: Cache, n: int) -> Cache:
 
 def take(cache: Cache, rows: Array) -> Cache:
   """The rows [C] of the cache in that order, some of them more than once or not at all."""
-  return cache._replace(
-    keys=tuple(each[..., rows, :, :, :] for each in cache.keys),
-    values=tuple(each[..., rows, :, :, :] for each in cache.values),
-    valid=cache.valid[rows],
-    position=cache.position[rows],
-  )
+  shared = cache.shared
+  if shared is not None:  # rows that were neighbours need not be: to each its own
+    owner = rows // (cache.valid.shape[0] // shared.valid.shape[0])
+    shared = Shared(*_rows(shared.keys, shared.values, owner), shared.valid[owner])
+  keys, values = _rows(cache.keys, cache.values, rows)
+  valid, position = cache.valid[rows], cache.position[rows]
+  return Cache(keys, values, valid, position, cache.length, shared)
+
+
+def _rows(keys: Arrays, values: Arrays, rows: Array) -> tuple[Arrays, Arrays]:
+  def pick(arrays: Arrays) -> Arrays:
+    return tuple(each[..., rows, :, :, :] for each in arrays)
+
+  return pick(keys), pick(values)
 
 
 def hold(live: Array, new: Cache, old: Cache) -> Cache:

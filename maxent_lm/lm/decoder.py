@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding
 
 from maxent_lm.lm import cache as cache_lib
 from maxent_lm.lm import partition
-from maxent_lm.lm.cache import Cache
+from maxent_lm.lm.cache import Cache, Shared
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.layers import DEVIATION, Block, RMSNorm, mix, parameter, rope
 from maxent_lm.types import Array, Params
@@ -113,21 +113,55 @@ def _attend_sequence(config: LMConfig, segments: Array | None, *, keep: bool) ->
   return attend
 
 
-def _attend_cache(valid: Array, slot: Array) -> LayerAttend:
+def _attend_cache(cache: Cache) -> LayerAttend:
   """One query per row over the cache, which the loop over layers carries as (keys, values)."""
+  slots = jnp.arange(cache.valid.shape[1])[None, :]
+  valid = cache.valid | (slots == cache.length)
+  shared = cache.shared
 
   def attend(layer: Array | int, carry: tuple, query: Array, key: Array, value: Array) -> tuple:
-    carry, keys, values = cache_lib.append(carry, key, value, layer=layer, slot=slot)
+    carry, keys, values = cache_lib.append(carry, key, value, layer=layer, slot=cache.length)
     b, _, n, h = query.shape
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
-    logits = jnp.einsum('bkgh,bkhs->bkgs', grouped, keys, preferred_element_type=jnp.float32)
-    logits = jnp.where(valid[:, None, None, :], logits * h**-0.5, jnp.finfo(jnp.float32).min)
+    logits = _see(grouped, keys, valid)
+    if shared is not None:
+      before = _see(
+        _in_groups(grouped, shared), cache_lib.of_layer(shared.keys, layer), shared.valid
+      )
+      logits = jnp.concatenate([_in_rows(before, b), logits], axis=-1)
     wider = jnp.promote_types(value.dtype, values.dtype)
     weights = jax.nn.softmax(logits, axis=-1).astype(wider)
-    mixed = jnp.einsum('bkgs,bksh->bkgh', weights, values)
+    count = logits.shape[-1] - valid.shape[1]
+    mixed = jnp.einsum('bkgs,bksh->bkgh', weights[..., count:], values)
+    if shared is not None:
+      of_shared = _in_groups(weights[..., :count], shared)
+      before = jnp.einsum('nkgp,nkph->nkgh', of_shared, cache_lib.of_layer(shared.values, layer))
+      mixed += _in_rows(before, b)
     return mixed.astype(value.dtype).reshape(b, 1, n, h), (carry, ())
 
   return attend
+
+
+def _see(queries: Array, keys: Array, valid: Array) -> Array:
+  """q k / sqrt(H), float32 [B, K, G, S], of queries [B, K, G, H] and keys [B, K, H, S]."""
+  logits = jnp.einsum('bkgh,bkhs->bkgs', queries, keys, preferred_element_type=jnp.float32)
+  scaled = logits * queries.shape[-1] ** -0.5
+  return jnp.where(valid[:, None, None, :], scaled, jnp.finfo(jnp.float32).min)
+
+
+def _in_groups(of_rows: Array, shared: Shared) -> Array:
+  """[B, K, G, X] -> [N, K, (B / N) G, X]: the queries of a group are those of one long row."""
+  count = shared.valid.shape[0]
+  _, k, g, x = of_rows.shape
+  split = of_rows.reshape(count, -1, k, g, x).swapaxes(1, 2)
+  return split.reshape(count, k, -1, x)
+
+
+def _in_rows(of_groups: Array, rows: int) -> Array:
+  """What `_in_groups` undoes."""
+  count, k, _, x = of_groups.shape
+  split = of_groups.reshape(count, k, rows // count, -1, x).swapaxes(1, 2)
+  return split.reshape(rows, k, -1, x)
 
 
 @functools.cache
@@ -301,13 +335,18 @@ class LM:
 
   def decode(self, params: Params, token: Array, cache: Cache) -> tuple[Array, Cache]:
     """Reads one token [B] per row into slot `cache.length`; returns its hidden state [B, D]."""
-    slots = jnp.arange(cache.valid.shape[1])[None, :]
-    valid = cache.valid | (slots == cache.length)
     hidden, (keys, values), _ = self._module(params)(
       token[:, None],
       cache.position[:, None],
-      _attend_cache(valid, cache.length),
+      _attend_cache(cache),
       (cache.keys, cache.values),
       remat=False,
     )
-    return hidden[:, 0], Cache(keys, values, valid, cache.position + 1, cache.length + 1)
+    read = jnp.arange(cache.valid.shape[1])[None, :] == cache.length
+    return hidden[:, 0], cache._replace(
+      keys=keys,
+      values=values,
+      valid=cache.valid | read,
+      position=cache.position + 1,
+      length=cache.length + 1,
+    )

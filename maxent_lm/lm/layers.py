@@ -3,6 +3,7 @@
 Shapes: B rows, T tokens, D width, N query heads, K key heads, H head dimension, F hidden width.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -26,26 +27,46 @@ def parameter(
   return nnx.Param(jnp.full(shape, mean, config.param_dtype), mean=mean, deviation=deviation)
 
 
-@jax.custom_vjp
-def _scaled(x: Array, scale: Array) -> Array:
-  """x * scale, [..., D] and [D].
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def rms_norm(x: Array, scale: Array, eps: float) -> Array:
+  """x / sqrt(mean(x^2) + eps) * scale over the last axis, of float32 [..., D] and [D].
 
-  The gradient of the scale is a matrix product: as a sum over rows it costs 5% of an update on CPU.
+  Sums of the gradient are matrix products: as reductions they cost 10% of an update on CPU.
   """
-  return x * jnp.expand_dims(scale, range(x.ndim - 1))
+  return _normalised(x, eps)[0] * _as_row(scale, x)
 
 
-def _scaled_forward(x: Array, scale: Array) -> tuple[Array, tuple[Array, Array]]:
-  return _scaled(x, scale), (x, scale)
+def _rms_norm_forward(x: Array, scale: Array, eps: float) -> tuple[Array, tuple]:
+  normalised, inverse = _normalised(x, eps)
+  return normalised * _as_row(scale, x), (normalised, inverse, scale)
 
 
-def _scaled_backward(of: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-  x, scale = of
-  rows = (gradient * x).reshape(-1, x.shape[-1])
-  return _scaled(gradient, scale), jnp.ones(len(rows), rows.dtype) @ rows
+def _rms_norm_backward(eps: float, of: tuple[Array, Array, Array], gradient: Array) -> tuple:
+  """n the normalised x, r = 1 / sqrt(mean(x^2) + eps): r (g s - n mean(g s n)), and sum_b g n."""
+  del eps
+  normalised, inverse, scale = of
+  inner = gradient * _as_row(scale, gradient)
+  ones = jnp.ones(scale.shape[0], scale.dtype)
+  mean = _product(inner * normalised, ones)[..., None] / len(ones)
+  rows = (gradient * normalised).reshape(-1, len(ones))
+  of_scale = _product(jnp.ones(len(rows), rows.dtype), rows)
+  return inverse * (inner - normalised * mean), of_scale
 
 
-_scaled.defvjp(_scaled_forward, _scaled_backward)
+rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
+
+
+def _normalised(x: Array, eps: float) -> tuple[Array, Array]:
+  inverse = jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + eps)
+  return x * inverse, inverse
+
+
+def _as_row(scale: Array, x: Array) -> Array:
+  return jnp.expand_dims(scale, range(x.ndim - 1))
+
+
+def _product(left: Array, right: Array) -> Array:
+  return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 
 class RMSNorm(nnx.Module):
@@ -57,9 +78,8 @@ class RMSNorm(nnx.Module):
 
   def __call__(self, x: Array) -> Array:
     """[..., size] -> [..., size], in the dtype of `x`."""
-    wide = x.astype(jnp.float32)
-    wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps)
-    return _scaled(wide, self.scale[...].astype(jnp.float32)).astype(x.dtype)
+    scale = self.scale[...].astype(jnp.float32)
+    return rms_norm(x.astype(jnp.float32), scale, self.eps).astype(x.dtype)
 
 
 def rope(positions: Array, config: LMConfig) -> Rope:

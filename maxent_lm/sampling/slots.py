@@ -102,7 +102,7 @@ def first(prompts: Prompts, rollout: Rollout, *, slots: int) -> tuple[Array, Slo
   group_size = _group_size(prompts, rollout)
   if slots == rollout.length.shape[0] - 1:
     # All rows: where devices share the prompts, each has its own rows' prompts already.
-    said, memory = streams.repeat((prompts.said, prompts.memory), group_size)
+    said, memory = streams.share((prompts.said, prompts.memory), group_size)
   else:
     said, memory = streams.take((prompts.said, prompts.memory), row // group_size)
   age = jnp.zeros(slots, jnp.int32)

@@ -107,6 +107,11 @@ def repeat(memory: Memory, n: int) -> Memory:
   return _each(lambda x: jnp.repeat(x, n, axis=0), lambda x: kv.repeat(x, n), memory)
 
 
+def share(memory: Memory, n: int) -> Memory:
+  """Each row n times in a row; caches are full, and hold what they have but once."""
+  return _each(lambda x: jnp.repeat(x, n, axis=0), lambda x: kv.share(x, n), memory)
+
+
 def take(memory: Memory, rows: Array) -> Memory:
   """The rows [C], in that order."""
   return _each(lambda x: x[rows], lambda x: kv.take(x, rows), memory)
