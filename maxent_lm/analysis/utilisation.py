@@ -65,13 +65,15 @@ def rollout_work(
 ) -> Work:
   """Of responses with these lengths [B], `slots` of them decoded at a time.
 
-  A decode step reads every parameter, and of each row the keys and values of the tokens before it.
+  A decode step reads every parameter, of each row the keys and values of its tokens so far, and of
+  each group those of its prompt once. The rows of a group are adjacent.
   """
   tokens = float(lengths.sum())
   steps = max(float(lengths.max()), np.ceil(tokens / slots)) - 1  # nothing follows a last token
   key = np.dtype(jnp.dtype(config.cache_dtype or config.dtype)).itemsize
   column = 2 * config.num_layers * config.num_kv_heads * config.head_dim * key
-  read = float(sum((n - 1) * prompt + n * (n - 1) / 2 for n in lengths))
+  longest = lengths.reshape(prompts, -1).max(axis=1)
+  read = float(sum(n * (n - 1) / 2 for n in lengths) + prompt * (longest - 1).sum())
   return Work(
     _forward(config, prompts, prompt, lengths),
     {

@@ -137,7 +137,7 @@ def _activations(model: LMConfig, columns: int) -> int:
 
 
 def _rollout(config: Config, policy: Policy) -> Bytes:
-  """Caches of prompts stay beside those of their responses."""
+  """Caches of prompts stay; with slots, each slot has its prompt's beside its response's."""
   model, rows = policy.lm.config, _rows(config, policy)
   shards = partition.batch_shards(policy.mesh)
   slots = min(-(-config.compute.slots // shards) or rows, rows)
@@ -145,13 +145,14 @@ def _rollout(config: Config, policy: Policy) -> Bytes:
   size = jnp.dtype(model.cache_dtype or model.dtype).itemsize
   column = 2 * model.num_layers * _split(policy, model.num_kv_heads) * model.head_dim * size
   prompts = rows // config.batch.group_size
-  cells = slots * (prompt + response) + prompts * prompt
+  copies = slots if slots < rows else 0
+  cells = slots * response + (prompts + copies) * prompt
   layers = partition.device_bytes(policy.params['layers'])
   scale = jnp.dtype(model.dtype).itemsize / jnp.dtype(model.param_dtype).itemsize
   return {
     'cache': column * cells,
     'logits': 4 * LOGITS_HELD * slots * _split(policy, model.vocab_size),
-    'weights as they are read': 0 if model.scan_layers else int(layers * scale),
+    'weights as they are read': 0 if model.scan_layers and scale == 1 else int(layers * scale),
   }
 
 

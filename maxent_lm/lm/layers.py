@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maxent_lm.lm.attention import attention
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.types import Array
 
@@ -114,7 +115,9 @@ def mix(
   odd gets one column more.
   """
   if config.attention == 'xla':
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=is_causal)
+    seen = jnp.ones((1, query.shape[1], key.shape[1]), bool) if mask is None else mask[:, 0]
+    seen = jnp.tril(seen) if is_causal else seen
+    return attention(query, key, value, seen)
   none, more, last = (0, 0), (0, query.shape[1] % 2), (0, key.shape[1] % 2)
   if mask is not None:
     mask = jnp.pad(mask, (none, none, more, last))

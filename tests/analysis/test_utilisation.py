@@ -31,13 +31,13 @@ def test_products_are_two_a_weight_and_token_and_attention():
 
 
 def test_decoding_reads_parameters_once_a_step_and_the_keys_of_all_tokens_before():
-  """Two rows after prompts of 10: 3 and 1 tokens; tokens 2 and 3 read 10 + 1 and 10 + 2 keys."""
+  """Two rows after a prompt of 10: 3 and 2 tokens; they read 1 + 2 and 1 keys, and 10 twice."""
   config = LMConfig(8, 4, 2, 2, 1, 4, 8)
-  work = rollout(config, np.array([3, 1]), slots=2, prompts=1, prompt=10)
+  work = rollout(config, np.array([3, 2]), slots=2, prompts=1, prompt=10)
   parameters = sum(leaf.size for leaf in jax.tree.leaves(LM(config).abstract_params()))
   assert work.moved['parameters'] == 4 * parameters * 3  # the prompt and two steps
-  assert work.moved['cache'] == 4 * (2 * 2 * 1 * 4) * (11 + 12)
-  assert work.moved['logits'] == 2 * 4 * 4 * 8
+  assert work.moved['cache'] == 4 * (2 * 2 * 1 * 4) * (3 + 1 + 2 * 10)
+  assert work.moved['logits'] == 2 * 4 * 5 * 8
 
 
 def test_fewer_slots_need_more_steps_and_narrow_numbers_half_of_the_bytes():

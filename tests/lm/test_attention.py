@@ -51,6 +51,64 @@ def test_mixing_is_a_softmax_over_the_keys_that_are_seen(is_causal):
   np.testing.assert_allclose(mixed, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(('queries', 'keys', 'is_causal'), [(5, 5, True), (4, 7, False)])
+@pytest.mark.parametrize('heads', [1, 2, 4])
+def test_gradients_are_those_of_attention_as_it_is_written(queries, keys, is_causal, heads):
+  """Of queries, keys and values; and once more, of a gradient."""
+  rng = np.random.default_rng(0)
+  shapes = (2, queries, 4, 6), (2, keys, heads, 6), (2, keys, heads, 6)
+  arrays = tuple(jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes)
+  mask = jnp.asarray(rng.random((2, 1, queries, keys)) < 0.6).at[..., 0].set(True)
+  weight = jnp.asarray(rng.standard_normal(shapes[0]), jnp.float32)
+
+  def written(*arrays):
+    return jax.nn.dot_product_attention(*arrays, mask=mask, is_causal=is_causal)
+
+  def ours(*arrays):
+    return mix(tiny(), *arrays, mask=mask, is_causal=is_causal)
+
+  def slope(function):
+    return jax.grad(lambda *arrays: jnp.sum(function(*arrays) * weight), argnums=(0, 1, 2))
+
+  def bend(function):
+    def total(*arrays):
+      return sum(jnp.sum(jnp.sin(leaf)) for leaf in slope(function)(*arrays))
+
+    return jax.grad(total, argnums=(0, 1, 2))
+
+  for derivative in (slope, bend):
+    for found, expected in zip(
+      derivative(ours)(*arrays), derivative(written)(*arrays), strict=True
+    ):
+      np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_in_bfloat16_a_gradient_errs_by_its_rounding_alone():
+  rng = np.random.default_rng(0)
+  shapes = (2, 33, 4, 16), (2, 33, 2, 16), (2, 33, 2, 16)
+  arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+  def gradients(dtype, attend):
+    def total(*arrays):
+      return jnp.sum(
+        attend(*arrays).astype(jnp.float32) * jnp.cos(jnp.arange(16.0))[None, None, None]
+      )
+
+    given = [jnp.asarray(each, dtype) for each in arrays]
+    found = jax.grad(total, argnums=(0, 1, 2))(*given)
+    return np.concatenate([np.asarray(each, np.float64).ravel() for each in found])
+
+  def ours(*arrays):
+    return mix(tiny(), *arrays, is_causal=True)
+
+  def written(*arrays):
+    return jax.nn.dot_product_attention(*arrays, is_causal=True)
+
+  exact = gradients('float32', written)
+  errors = [np.linalg.norm(gradients('bfloat16', each) - exact) for each in (ours, written)]
+  assert 0 < errors[0] < 1.5 * errors[1] < 0.02 * np.linalg.norm(exact)
+
+
 @pytest.mark.parametrize(('queries', 'keys'), [(5, 5), (5, 8), (4, 7), (4, 6)])
 def test_what_cudnn_is_given_beyond_odd_lengths_changes_nothing(queries, keys, monkeypatch):
   """The call is XLA's here, and its lengths are even, as cuDNN's gradients need them."""

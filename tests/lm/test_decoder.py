@@ -268,6 +268,34 @@ def test_a_group_shares_one_prefill():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), repeated, many)
 
 
+@pytest.mark.parametrize('scan', [False, True])
+def test_rows_that_share_their_prompt_decode_as_with_copies_of_it(scan):
+  """Side by side, each more than once, and in another order, some of them gone."""
+  lm = LM(tiny(scan_layers=scan))
+  params, prompts = roughened(lm.init(0)), random_tokens(2, 4)
+  valid = jnp.asarray([[False, True, True, True], [True] * 4])
+  cache = prefill(lm, params, prompts, valid, 4)[1]
+  tokens = random_tokens(6, 2, seed=3)
+  caches = [
+    cache_lib.extend(cache_lib.share(cache, 3), 2),
+    cache_lib.extend(cache_lib.repeat(cache, 3), 6),
+  ]
+  assert caches[0].keys[0].shape[-1] == 2 and len(caches[0].shared.valid) == 2
+
+  def decoded(tokens, caches):
+    states, caches = zip(*(decode(lm, params, tokens, each) for each in caches), strict=True)
+    np.testing.assert_allclose(*states, atol=1e-5)
+    return states[0], caches
+
+  first, caches = decoded(tokens[:, 0], caches)
+  assert largest_gap(first[:1], first[1:2]) > 1e-3
+  decoded(jnp.repeat(tokens[:, 1], 2), [cache_lib.repeat(each, 2) for each in caches])
+  kept = jnp.asarray([4, 1, 5])
+  taken = [cache_lib.take(each, kept) for each in caches]
+  assert len(taken[0].shared.valid) == 3
+  decoded(tokens[kept, 1], taken)
+
+
 def test_decoding_from_an_empty_cache_equals_the_forward_pass():
   lm = LM(tiny())
   params, tokens = roughened(lm.init(0)), random_tokens(2, 3)
