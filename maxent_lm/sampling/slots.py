@@ -2,7 +2,9 @@
 
 A slot's row has its prompt in the first P columns of a cache. The other R columns are a ring that
 all slots share: the token of a step goes to the same column everywhere, so that writing is one
-slice, and a row, which has at most R tokens, finds in it all of its own and sees no other.
+slice, and a row, which has at most R tokens, finds in it all of its own and sees no other. Where
+all rows begin together, the caches have R columns, and a group has its prompt's once
+(`cache.Shared`), until rows are dropped.
 
 Shapes: S slots, B rows, N prompts of G rows each, P prompt columns, R response columns, V
 vocabulary.
@@ -52,7 +54,7 @@ class Slots(NamedTuple):
   """Where decoding is.
 
   Attributes:
-    memory: of the policy, S rows; caches have P + R columns, or less until they are full.
+    memory: of the policy, S rows; caches have P + R or R columns, or less until they are full.
     row: [S] the row in each slot; B where there is none.
     age: [S] tokens that the row has.
     next: scalar, the first row that has not begun.
