@@ -196,7 +196,8 @@ def test_a_small_transformer_reaches_the_optimum(name):
       values, _ = LOSSES[algorithm](views, batch, temperature, **options)
       return masked.sequence_sum(values, batch.mask)
 
-    policy, _ = minimise(value, (policy, critic), steps=800)
+    steps = 2000 if name == 'SAC' else 800  # a policy that follows a critic is there later
+    policy, _ = minimise(value, (policy, critic), steps=steps)
     logp = masked.masked_sum(scorer(policy, batch.tokens, batch.mask).logp, batch.mask, axis=1)
   best = exact.brute_force(language, 0.2, 0.3)[0]
   assert np.sum(np.exp(best) * (best - np.asarray(logp, np.float64))) < 1e-3

@@ -81,7 +81,8 @@ def make_state(parts, params):
 
 @pytest.fixture(scope='module')
 def params():
-  return LM_.init(0)
+  """Three times the initial ones: at those all entropies are equal but for rounding."""
+  return jax.tree.map(lambda leaf: 3 * leaf, LM_.init(0))
 
 
 def assert_close(left, right, **tolerance):
@@ -101,7 +102,7 @@ def test_eight_devices_take_the_step_of_one(params, algorithm):
     batch = make_batch(partition.batch_sharding(mesh))
     together, also_seen = make_update(parts)(state, spread[1], batch)
   assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
-  assert_close(together.params, alone.params, rtol=1e-5, atol=1e-7)
+  assert_close(together.params, alone.params, rtol=1e-5, atol=5e-7)
   assert len(together.params['layers']['mlp']['up'].sharding.device_set) == 8
 
 
@@ -131,8 +132,8 @@ def test_one_pass_takes_the_step_of_two(params, algorithm, reduction):
   two, seen = make_update(parts)(make_state(parts, params), reference, batch)
   one, also_seen = make_update(row_by_row(parts))(make_state(parts, params), reference, batch)
   assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
-  assert_close(one.params, two.params, rtol=1e-5, atol=1e-7)
-  assert_close(one.target, two.target, rtol=1e-5, atol=1e-7)
+  assert_close(one.params, two.params, rtol=1e-5, atol=5e-7)
+  assert_close(one.target, two.target, rtol=1e-5, atol=5e-7)
   assert np.abs(one.params['head'] - params['head']).max() > 1e-6
 
 
@@ -146,7 +147,7 @@ def test_eight_devices_take_the_one_pass_of_one(params):
   with jax.set_mesh(mesh):
     batch = make_batch(partition.batch_sharding(mesh))
     together, _ = make_update(parts)(state, spread, batch)
-  assert_close(together.params, alone.params, rtol=1e-5, atol=1e-7)
+  assert_close(together.params, alone.params, rtol=1e-5, atol=5e-7)
 
 
 def test_a_poisoned_batch_changes_nothing_but_the_step(params):
