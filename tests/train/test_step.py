@@ -102,7 +102,7 @@ def test_eight_devices_take_the_step_of_one(params, algorithm):
     batch = make_batch(partition.batch_sharding(mesh))
     together, also_seen = make_update(parts)(state, spread[1], batch)
   assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
-  assert_close(together.params, alone.params, rtol=1e-5, atol=5e-7)
+  assert_close(together.params, alone.params, rtol=1e-5, atol=2e-6)
   assert len(together.params['layers']['mlp']['up'].sharding.device_set) == 8
 
 
@@ -132,8 +132,8 @@ def test_one_pass_takes_the_step_of_two(params, algorithm, reduction):
   two, seen = make_update(parts)(make_state(parts, params), reference, batch)
   one, also_seen = make_update(row_by_row(parts))(make_state(parts, params), reference, batch)
   assert_close(also_seen, seen, rtol=2e-4, atol=1e-6)
-  assert_close(one.params, two.params, rtol=1e-5, atol=5e-7)
-  assert_close(one.target, two.target, rtol=1e-5, atol=5e-7)
+  assert_close(one.params, two.params, rtol=1e-5, atol=2e-6)
+  assert_close(one.target, two.target, rtol=1e-5, atol=2e-6)
   assert np.abs(one.params['head'] - params['head']).max() > 1e-6
 
 
@@ -147,7 +147,7 @@ def test_eight_devices_take_the_one_pass_of_one(params):
   with jax.set_mesh(mesh):
     batch = make_batch(partition.batch_sharding(mesh))
     together, _ = make_update(parts)(state, spread, batch)
-  assert_close(together.params, alone.params, rtol=1e-5, atol=5e-7)
+  assert_close(together.params, alone.params, rtol=1e-5, atol=2e-6)
 
 
 def test_a_poisoned_batch_changes_nothing_but_the_step(params):
@@ -216,7 +216,7 @@ def test_confidence_correlates_with_reward_over_rows(params):
   update = make_update(parts)
   _, metrics = update(make_state(parts, params), params, batch)
   expected = np.corrcoef(returns, rows)[0, 1]
-  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4)
+  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(metrics['length'], mask.sum(axis=1).mean(), rtol=1e-6)
   _, metrics = update(make_state(parts, params), params, batch._replace(reward=0 * batch.reward))
   assert metrics['corr_reward_confidence'] == 0
@@ -224,7 +224,7 @@ def test_confidence_correlates_with_reward_over_rows(params):
   fewer = batch._replace(mask=batch.mask & keep[:, None])
   _, metrics = update(make_state(parts, params), params, fewer)
   expected = np.corrcoef(returns[4:], rows[4:])[0, 1]
-  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4)
+  np.testing.assert_allclose(metrics['corr_reward_confidence'], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_token_weights_scale_the_loss(params):
