@@ -29,7 +29,7 @@ from maxent_lm.train import folder
 SWEEP = flags.DEFINE_string('sweep', None, 'File with get_sweep(), or FILE:ARG.', required=True)
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of all runs.', required=True)
 SEEDS = flags.DEFINE_integer('seeds', None, "Number of seeds, instead of the sweep's.")
-WORKERS = flags.DEFINE_integer('workers', 0, 'Runs at a time; 0: one a GPU, else one a core.')
+WORKERS = flags.DEFINE_integer('workers', 0, 'Runs at a time; 0: one a GPU or core.')
 PLAN = flags.DEFINE_bool('plan', False, 'Say what would be done, and stop.')
 COMMANDS = flags.DEFINE_bool('commands', False, 'Print one command a run, and stop.')
 SLURM = flags.DEFINE_bool('slurm', False, 'Print a SLURM array job, and stop.')

@@ -75,17 +75,25 @@ def estimate(seconds: float, done: int, total: int) -> str:
 def slots(workers: int) -> list[dict[str, str]]:
   """What each worker's environment says of its devices: a GPU each, else a share of the cores.
 
-  `workers` at most; 0 for as many as there are GPUs or else cores. Where a process cannot be kept
-  on cores (outside Linux) every worker has all of them.
+  0 workers are as many as there are GPUs or else cores. More workers than GPUs share them, each with
+  a part of the memory; it pays for small models. Cores are not shared. Where a process cannot be
+  kept on cores (outside Linux) every worker has all of them.
   """
   gpus = visible_gpus()
   if gpus:
-    return [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in gpus[: workers or len(gpus)]]
+    return _shares(gpus, workers or len(gpus))
   cores = cli.cores()
   if cores is None:
     return [{} for _ in range(workers or os.cpu_count() or 1)]
   count = min(workers or len(cores), len(cores))
   return [{cli.CORES: ','.join(map(str, cores[number::count]))} for number in range(count)]
+
+
+def _shares(gpus: Sequence[str], workers: int) -> list[dict[str, str]]:
+  """A GPU for each worker in turn, with its part of what JAX would take of the memory."""
+  each = -(-workers // len(gpus))
+  memory = {} if each == 1 else {'XLA_PYTHON_CLIENT_MEM_FRACTION': f'{0.75 / each:.4f}'}
+  return [{'CUDA_VISIBLE_DEVICES': gpus[number % len(gpus)], **memory} for number in range(workers)]
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ Swept = Callable[[Mapping[str, str], pathlib.Path], Found]
 def options() -> Swept:
   """Defines --seeds, --workers, --points, --warm_start and --data, which the result reads."""
   seeds = flags.DEFINE_integer('seeds', None, "Number of seeds, instead of the preset's.")
-  workers = flags.DEFINE_integer('workers', 0, 'Runs at a time; 0: one a GPU, else one a core.')
+  workers = flags.DEFINE_integer('workers', 0, 'Runs at a time; 0: one a GPU or core.')
   points = flags.DEFINE_multi_string('points', [], 'One of the points to run; all without.')
   starts = flags.DEFINE_multi_string('warm_start', [], 'SWEEP=FOLDER of a model to start from.')
   data = flags.DEFINE_multi_string('data', [], 'SWEEP=FOLDER of the files of its task.')

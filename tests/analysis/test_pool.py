@@ -68,6 +68,9 @@ def test_gpus_are_dealt_out_first(monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,5')
   assert pool.slots(0) == [{'CUDA_VISIBLE_DEVICES': '3'}, {'CUDA_VISIBLE_DEVICES': '5'}]
   assert pool.slots(1) == [{'CUDA_VISIBLE_DEVICES': '3'}]
+  shared = pool.slots(3)  # two of them on one
+  assert [slot['CUDA_VISIBLE_DEVICES'] for slot in shared] == ['3', '5', '3']
+  assert {slot['XLA_PYTHON_CLIENT_MEM_FRACTION'] for slot in shared} == {'0.3750'}
 
 
 @pytest.mark.parametrize(
