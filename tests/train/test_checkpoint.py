@@ -54,10 +54,10 @@ def test_the_newest_steps_are_kept_and_an_uncommitted_one_is_not_seen(tmp_path):
   steps = sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit())
   assert steps == [6, 8]
   checkpointer.close()
-  (tmp_path / '8' / 'commit_success.txt').unlink()  # as if killed while writing
+  (tmp_path / '8').rename(tmp_path / '8.orbax-checkpoint-tmp')  # as if killed while writing
   assert Checkpointer(tmp_path, every=2, keep=2).latest() == 6
 
 
 def test_an_empty_folder_is_told(tmp_path):
-  with pytest.raises(FileNotFoundError, match='no committed checkpoint'):
+  with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
     Checkpointer(tmp_path, every=1, keep=1).restore(make_state())
