@@ -51,7 +51,7 @@ def verify(folder: pathlib.Path, level: str) -> list[str]:
     known = _read(folder)
   except FileNotFoundError:
     return [f'{NAME} is missing']
-  except (OSError, ValueError, TypeError, KeyError) as error:
+  except Exception as error:  # the bytes may be any
     return [f'{NAME} cannot be read ({type(error).__name__})']
   found = _files(folder)
   both = sorted(known.keys() & found.keys())

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tqdm
-from etils import epath
 
 from maxent_lm import hosts
 from maxent_lm.lm import partition
@@ -165,7 +164,8 @@ class Checkpoints:
     path = self._folder / str(step) / item
     if not path.is_dir():
       raise ValueError(f'{self._folder}/{step} lacks {item}, which this run has')
-    return ocp.StandardCheckpointHandler().metadata(epath.Path(path)).tree
+    with ocp.StandardCheckpointer() as reader:
+      return reader.metadata(path).item_metadata.tree
 
   def _read(self, step: int, wanted: dict[str, Any]) -> Any:
     """Items as they are wanted, after a look at what is there: Orbax would cast in silence."""
