@@ -5,6 +5,7 @@ deleted. A save that cannot be made, or fails while it is written, is told and t
 next step; some in a row end the run.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -55,12 +56,7 @@ class Checkpointer(Checkpoints):
     self._missed = 0  # in a row
     self._writing: int | None = None
     self.durable: int | None = None
-    self._writer = ocp.AsyncCheckpointer(
-      ocp.CompositeCheckpointHandler(),
-      async_options=ocp_options.AsyncOptions(
-        timeout_secs=TIMEOUT, post_finalization_callback=self._sign
-      ),
-    )
+    self._writer = self._make_writer()
 
   def due(self, step: int) -> bool:
     """Whether the state after `step` updates is one to keep, or makes up for one that is not."""
@@ -183,6 +179,14 @@ class Checkpointer(Checkpoints):
       return ''
     return f'{self._folder} has {free / 1e6:.1f} MB left and {wanted / 1e6:.1f} MB are wanted'
 
+  def _make_writer(self) -> ocp.AsyncCheckpointer:
+    return ocp.AsyncCheckpointer(
+      ocp.CompositeCheckpointHandler(),
+      async_options=ocp_options.AsyncOptions(
+        timeout_secs=TIMEOUT, post_finalization_callback=self._sign
+      ),
+    )
+
   def _sign(self) -> None:
     """In the background, in the first process, when all have written their parts."""
     manifest.write(self._folder / f'{self._writing}{steps.CUT_OFF}')
@@ -199,6 +203,9 @@ class Checkpointer(Checkpoints):
     step, self._writing = self._writing, None
     if jax.process_count() > 1 or step is None:
       raise error
+    with contextlib.suppress(Exception):  # it would tell of this error again and again
+      self._writer.close()
+    self._writer = self._make_writer()
     steps.remove_leftovers(self._folder)
     if step in steps.saved(self._folder):
       steps.remove(self._folder, step)

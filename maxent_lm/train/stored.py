@@ -3,6 +3,7 @@
 One Orbax item per concern; what is read comes back bit for bit or not at all.
 """
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ def items(state: TrainState, memory: Mapping[str, Any] = MappingProxyType({})) -
 def tell(line: str) -> None:
   """On stderr, above a progress bar if there is one, by the first process."""
   if hosts.is_first():
-    tqdm.tqdm.write(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a log on a full disk is no reason to stop
+      tqdm.tqdm.write(line, file=sys.stderr)
 
 
 class Checkpoints:

@@ -14,6 +14,9 @@ from maxent_lm.train import manifest, steps
 from maxent_lm.train.checkpoint import Checkpointer, NotSavedError
 from maxent_lm.train.stored import Checkpoints
 
+# Orbax's own threads, when one of them has failed.
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+
 
 @pytest.fixture
 def folder(tmp_path):
