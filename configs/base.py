@@ -466,7 +466,14 @@ def get_config() -> ml_collections.ConfigDict:
       'confidence_k': 0,  # > 0: measure the confidence in the k most likely tokens (DeepConf: 20)
     }
   )
-  config.checkpoint = ml_collections.ConfigDict({'every': 50, 'keep': 2})
+  config.checkpoint = ml_collections.ConfigDict(
+    {
+      'every': 50,
+      'keep': 2,
+      'verify': 'full',  # before one is read: full (hash every file) | sizes
+      'misses': 3,  # saves in a row that may fail; the last of them ends the run
+    }
+  )
   config.samples_every = 10  # steps between responses written to samples.jsonl, rollouts.jsonl
   # rollouts.jsonl: of so many problems of such a step so many samples each, with entropy, value and
   # advantage of every token, for experiments/report.py; 0: none.

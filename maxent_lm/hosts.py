@@ -123,6 +123,13 @@ def first_says(answer: bool) -> bool:
   return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
 
 
+def first_counts(number: int) -> int:
+  """A number (int32) as the first process knows it; nobody goes on before all have asked."""
+  if jax.process_count() == 1:
+    return number
+  return int(multihost_utils.broadcast_one_to_all(np.array(number, np.int32)))
+
+
 def share(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Any]]) -> list[Any]:
   """`work(items)`, whose entries JSON can hold, one an item; every process does its part of them.
 

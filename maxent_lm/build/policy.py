@@ -13,7 +13,7 @@ from maxent_lm.lm import partition, pretrained
 from maxent_lm.lm import tokenizer as tokenizers
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
-from maxent_lm.train.checkpoint import Checkpointer
+from maxent_lm.train.stored import Checkpoints
 from maxent_lm.types import Params
 
 if TYPE_CHECKING:
@@ -112,20 +112,20 @@ def trained_policy(config: Config, workdir: pathlib.Path) -> tuple[Policy, Param
       '--config.init=FOLDER'
     )
   policy = make_policy(config, workdir)
-  path = workdir / 'checkpoints'
-  checkpointer = Checkpointer(path, every=1, keep=1_000_000) if path.exists() else None
-  if checkpointer is None or (step := checkpointer.latest()) is None:
+  checkpoints = Checkpoints(workdir / 'checkpoints', verify=config.checkpoint.verify)
+  step = checkpoints.latest()
+  if step is None:
     return policy, policy.params, 0
-  return policy, checkpointer.restore_params(policy.params, step), step
+  return policy, checkpoints.restore_params(policy.params, step), step
 
 
 def trained_knobs(config: Config, workdir: pathlib.Path) -> tuple[float, float]:
   """alpha and beta of the run's newest checkpoint, or those that it would start with."""
-  path = workdir / 'checkpoints'
-  checkpointer = Checkpointer(path, every=1, keep=1_000_000) if path.exists() else None
-  if checkpointer is None or checkpointer.latest() is None:
+  checkpoints = Checkpoints(workdir / 'checkpoints', verify=config.checkpoint.verify)
+  step = checkpoints.latest()
+  if step is None:
     return float(config.temperature.alpha), float(config.temperature.beta)
-  return checkpointer.restore_knobs()
+  return checkpoints.restore_knobs(step)
 
 
 def _with_compute(config: Config, model: LMConfig) -> LM:

@@ -261,8 +261,12 @@ def make_run(
   folder.check_config(workdir, config.to_dict())
   folder.check_data(workdir, data)
   folder.check_sandbox(workdir, tier)
-  if min(config.steps, config.samples_every, config.checkpoint.every, config.checkpoint.keep) < 1:
-    raise ValueError('config.steps, samples_every, checkpoint.every and checkpoint.keep start at 1')
+  saves = config.checkpoint
+  if min(config.steps, config.samples_every, saves.every, saves.keep, saves.misses) < 1:
+    raise ValueError(
+      'config.steps, samples_every, checkpoint.every, checkpoint.keep and checkpoint.misses '
+      'start at 1'
+    )
   guards = make_guards(config)
   training = make_training(config, policy, group_size=group_size, names=names, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
@@ -272,12 +276,17 @@ def make_run(
   folder.record(workdir, config.to_dict(), data, tier)
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
-    workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep
+    workdir / 'checkpoints',
+    every=saves.every,
+    keep=saves.keep,
+    verify=saves.verify,
+    misses=saves.misses,
   )
-  if checkpointer.latest() is not None:
-    state = checkpointer.restore(state)
+  latest = checkpointer.latest()
+  if latest is not None:
+    state = checkpointer.restore(state, latest)
     for name, each in remembers.items():
-      each.memory = checkpointer.restore_memory(name, each.memory)
+      each.memory = checkpointer.restore_memory(name, each.memory, latest)
   return Run(
     config=config,
     workdir=workdir,

@@ -52,6 +52,7 @@ def train(
 
   Raises:
     hosts.Stopped: one of several processes was told to stop; the step is in a checkpoint.
+    checkpoint.NotSavedError: too many checkpoints in a row could not be saved.
   """
   start = int(state.step)
   rows = read_metrics(workdir / 'metrics.jsonl')
@@ -59,6 +60,7 @@ def train(
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
     pending = None
     for step in range(start, steps):
+      checkpointer.check()
       if watch.over(step):
         break
       collected = collect(step, state)
@@ -81,9 +83,9 @@ def train(
         pending = None
         checkpointer.save(state, step + 1, memory())
       if stopping and step < steps - 1:
-        checkpointer.wait()
+        checkpointer.finish(state, step + 1, memory())
         raise hosts.Stopped(f'stopped after step {step}; the same command goes on from there')
-  checkpointer.wait()
+  checkpointer.finish(state, int(state.step), memory())
   return state
 
 

@@ -1,0 +1,118 @@
+"""Runs whose checkpoints are damaged or cannot be written end as the run that nothing befell."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from checkpoints import damage
+from tiny_runs import tiny_config
+
+from maxent_lm import build
+from maxent_lm.train import manifest, steps
+from maxent_lm.train.checkpoint import NotSavedError
+from maxent_lm.train.metrics import read_metrics
+
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+
+
+def config(**changes):
+  return tiny_config(steps=6, checkpoint__every=2, **changes)
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+  """`whole` has 6 steps; `part` has 5 and checkpoints of 4 and 5."""
+  folder = tmp_path_factory.mktemp('runs')
+  build.rollout_run(config(), folder / 'whole').train()
+  build.rollout_run(tiny_config(steps=5, checkpoint__every=2), folder / 'part').train()
+  assert steps.saved(folder / 'part' / 'checkpoints') == [4, 5]
+  return folder
+
+
+@pytest.fixture
+def part(runs, tmp_path):
+  shutil.copytree(runs / 'part', tmp_path / 'part')
+  return tmp_path / 'part'
+
+
+def assert_whole(runs, workdir):
+  """Rows and the last state are those of `whole`."""
+  rows = [read_metrics(each / 'metrics.jsonl') for each in (runs / 'whole', workdir)]
+  assert rows[0] == rows[1]
+  states = [build.rollout_run(config(), each).state for each in (runs / 'whole', workdir)]
+  states = [state._replace(key=jax.random.key_data(state.key)) for state in states]
+  assert int(states[0].step) == 6
+  jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def largest(step):
+  return max(step.rglob('*/d/*'), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize('kind', ['flipped', 'deleted'])
+def test_a_damaged_checkpoint_costs_a_step_and_nothing_else(runs, part, capsys, kind):
+  damage(largest(part / 'checkpoints' / '5'), kind)
+  run = build.rollout_run(config(), part)
+  told = capsys.readouterr().err
+  assert '/checkpoints/5 is damaged and renamed to 5.corrupt: ' in told and 'step 4 is used' in told
+  assert int(run.state.step) == 4
+  run.train()
+  assert_whole(runs, part)
+  assert sorted(path.name for path in (part / 'checkpoints').iterdir()) == ['4', '5.corrupt', '6']
+
+
+def test_with_no_intact_checkpoint_a_run_does_not_begin_again(part):
+  for step in (4, 5):
+    damage(largest(part / 'checkpoints' / str(step)), 'flipped')
+  before = {path: path.read_bytes() for path in part.rglob('*') if path.is_file()}
+  for make in (build.rollout_run, build.trained_policy, build.trained_knobs):
+    with pytest.raises(ValueError, match='checkpoints holds no intact checkpoint'):
+      make(config(), part)
+  after = {path: path.read_bytes() for path in part.rglob('*') if path.is_file()}
+  assert {path.name for path in part.rglob('*') if before.get(path) != after.get(path)} <= {
+    'config.json',
+    'versions.json',
+  }
+
+
+def test_evaluation_passes_over_what_is_damaged(part, capsys):
+  damage(largest(part / 'checkpoints' / '5'), 'flipped')
+  _, _, step = build.trained_policy(config(), part)
+  assert step == 4 and 'step 4 is used' in capsys.readouterr().err
+  assert steps.saved(part / 'checkpoints') == [4, 5]
+
+
+def failing(numbers):
+  """`manifest.write` that fails at its calls of these numbers."""
+  write, calls = manifest.write, []
+
+  def instead(folder):
+    calls.append(folder)
+    if len(calls) in numbers:
+      raise OSError(28, 'No space left on device')
+    write(folder)
+
+  return instead
+
+
+def test_saves_that_fail_are_made_up_for(runs, tmp_path, monkeypatch, capsys):
+  """The first one, of step 2, and the last one, of step 6, which is tried again at once."""
+  monkeypatch.setattr(manifest, 'write', failing({1, 4}))
+  run = build.rollout_run(config(), tmp_path)
+  run.train()
+  told = capsys.readouterr().err
+  assert 'step 2 is not saved' in told and 'none is; the next step tries again' in told
+  assert 'step 6 is not saved' in told and 'the newest one is of step 4' in told
+  assert run.checkpointer.durable == 6
+  assert steps.saved(tmp_path / 'checkpoints') == [4, 6]
+  monkeypatch.undo()
+  assert_whole(runs, tmp_path)
+
+
+def test_a_run_that_cannot_save_stops(tmp_path, monkeypatch):
+  monkeypatch.setattr(steps, 'free_space', lambda folder: 0)
+  run = build.rollout_run(config(checkpoint__misses=2), tmp_path)
+  with pytest.raises(NotSavedError, match='step 3 is not saved.*MB are wanted.*misses=2'):
+    run.train()
+  assert [row['step'] for row in read_metrics(tmp_path / 'metrics.jsonl')] == [0, 1, 2]
