@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 import maxent_lm
 from maxent_lm import hosts
+from maxent_lm.train import lock, signals
 
 CORES = 'MAXENT_LM_CORES'  # environment: the cores of this process, as '0,1'
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
@@ -51,6 +52,21 @@ def run(main: Main) -> None:
       main(config.value, pathlib.Path(workdir.value))
 
   app.run(start, flags_parser=parse)
+
+
+def train(main: Main) -> None:
+  """`run`, for training: the folder is this run's alone, and a first signal is a request."""
+
+  def alone(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    with contextlib.ExitStack() as held:
+      with user_errors():
+        if hosts.is_first():
+          held.enter_context(lock.hold(workdir))
+        held.enter_context(signals.listening(grace=config.grace))
+        hosts.meet()  # nobody reads before the first process has the folder
+      main(config, workdir)
+
+  run(alone)
 
 
 def prepare() -> None:
