@@ -72,7 +72,8 @@ def train(main: Main) -> None:
 def prepare() -> None:
   """What every script wants: configs/ importable, a compilation cache, only warnings logged.
 
-  Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax.
+  Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax, or
+  nowhere if there is no home.
   MAXENT_LM_CORES=0,1 keeps the process on these cores, before XLA counts them.
   """
   if os.environ.get(CORES) and cores() is not None:
@@ -81,8 +82,9 @@ def prepare() -> None:
   sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
   os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')  # it misses torch, loudly
   logging.set_verbosity(logging.WARNING)  # orbax tells every file it writes
-  default = pathlib.Path.home() / '.cache' / 'maxent_lm' / 'jax'
-  folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default))
+  home = os.path.expanduser('~')  # itself, where neither HOME nor the system knows of one
+  default = None if home == '~' else os.path.join(home, '.cache', 'maxent_lm', 'jax')
+  folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
   jax.config.update('jax_compilation_cache_dir', folder)
 
 

@@ -7,6 +7,7 @@ samples.jsonl    responses to read            tensorboard/
 rollouts.jsonl   a few more, with entropy, value and advantage of every token (train/look.py)
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
+run.lock         who holds the folder (train/lock.py); stacks.txt: of a run that hung (watchdog.py)
 """
 
 import json
