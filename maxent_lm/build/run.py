@@ -275,8 +275,6 @@ def make_run(
   state = _place(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
   _trace(training.update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
-  folder.record(workdir, config.to_dict(), data, tier)
-  folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
     workdir / 'checkpoints', every=config.checkpoint.every, keep=config.checkpoint.keep
   )
@@ -284,6 +282,8 @@ def make_run(
     state = checkpointer.restore(state)
     for name, each in remembers.items():
       each.memory = checkpointer.restore_memory(name, each.memory)
+  folder.record(workdir, config.to_dict(), data, tier)  # of a run that can go on
+  folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return Run(
     config=config,
     workdir=workdir,
