@@ -466,6 +466,8 @@ def get_config() -> ml_collections.ConfigDict:
       'confidence_k': 0,  # > 0: measure the confidence in the k most likely tokens (DeepConf: 20)
     }
   )
+  config.grace = 30.0  # seconds that a step may take to end after a signal; 0: no limit
+  config.watchdog = 1800.0  # seconds without a step that are a hang, or 10 median steps; 0: off
   config.checkpoint = ml_collections.ConfigDict(
     {
       'every': 50,

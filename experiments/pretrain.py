@@ -21,4 +21,4 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.train(main)

@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 import maxent_lm
 from maxent_lm import hosts
+from maxent_lm.train import lock, signals
 
 CORES = 'MAXENT_LM_CORES'  # environment: the cores of this process, as '0,1'
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
@@ -53,10 +54,26 @@ def run(main: Main) -> None:
   app.run(start, flags_parser=parse)
 
 
+def train(main: Main) -> None:
+  """`run`, for training: the folder is this run's alone, and a first signal is a request."""
+
+  def alone(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    with contextlib.ExitStack() as held:
+      with user_errors():
+        if hosts.is_first():
+          held.enter_context(lock.hold(workdir))
+        held.enter_context(signals.listening(grace=config.grace))
+        hosts.meet()  # nobody reads before the first process has the folder
+      main(config, workdir)
+
+  run(alone)
+
+
 def prepare() -> None:
   """What every script wants: configs/ importable, a compilation cache, only warnings logged.
 
-  Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax.
+  Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax, or
+  nowhere if there is no home.
   MAXENT_LM_CORES=0,1 keeps the process on these cores, before XLA counts them.
   """
   if os.environ.get(CORES) and cores() is not None:
@@ -65,8 +82,9 @@ def prepare() -> None:
   sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
   os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')  # it misses torch, loudly
   logging.set_verbosity(logging.WARNING)  # orbax tells every file it writes
-  default = pathlib.Path.home() / '.cache' / 'maxent_lm' / 'jax'
-  folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default))
+  home = os.path.expanduser('~')  # itself, where neither HOME nor the system knows of one
+  default = None if home == '~' else os.path.join(home, '.cache', 'maxent_lm', 'jax')
+  folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
   jax.config.update('jax_compilation_cache_dir', folder)
 
 

@@ -15,7 +15,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from types import FrameType
 from typing import Any, TypeVar
 
 import jax
@@ -25,11 +24,11 @@ from jax.experimental import multihost_utils
 Item = TypeVar('Item')
 
 SMALLEST = 1024  # bytes gathered at a time; powers of two, as every size is a compilation
-STOPPED = 128 + signal.SIGTERM  # exit status
+STOPPED = 128 + signal.SIGTERM  # exit status: the same command goes on
 
 
 class Stopped(Exception):
-  """A signal reached one of the processes; all have saved the same step and stop."""
+  """A signal reached the run; all processes have saved the same step and stop."""
 
 
 def connect(coordinator: str, processes: int | None, process: int | None) -> None:
@@ -38,8 +37,6 @@ def connect(coordinator: str, processes: int | None, process: int | None) -> Non
   With all three arguments there are `processes` of them, this is number `process`, and number 0
   listens at `coordinator`, HOST:PORT. With '' and None, JAX finds the others where SLURM, Open MPI
   or a TPU pod started them; otherwise this process is alone.
-
-  From then on a first SIGTERM or SIGINT is a request, see `stopping`.
 
   Raises:
     ValueError: some of the arguments are given without the others, or are no such numbers.
@@ -58,9 +55,6 @@ def connect(coordinator: str, processes: int | None, process: int | None) -> Non
       '--coordinator=HOST:PORT, --num_processes and --process_id belong together; give all three, '
       'or none under SLURM, Open MPI and on a TPU pod'
     )
-  else:
-    return
-  signal.signal(signal.SIGINT, _interrupt)
 
 
 def is_launched(environment: Mapping[str, str]) -> bool:
@@ -82,22 +76,10 @@ def _has_tpu() -> bool:
   return bool(chips) and importlib.util.find_spec('libtpu') is not None
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-  """Ctrl-C asks as SIGTERM does, which JAX passes on to the other processes; a second one kills."""
-  del number, frame
-  signal.signal(signal.SIGINT, signal.default_int_handler)
-  os.kill(os.getpid(), signal.SIGTERM)
-
-
 def stop_at_once() -> None:
-  """SIGTERM and SIGINT kill from here on, and so end all processes: nothing is to be saved."""
+  """SIGTERM kills from here on, and so ends all processes: nothing is to be saved."""
   if jax.distributed.is_initialized():
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def stopping(step: int) -> bool:
-  """Whether all are to stop after `step`: the same answer everywhere, to be asked every step."""
-  return multihost_utils.reached_preemption_sync_point(step)
 
 
 def is_first() -> bool:

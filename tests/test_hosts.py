@@ -55,7 +55,7 @@ def test_one_process_is_left_as_it_was():
   before = signal.getsignal(signal.SIGINT)
   hosts.connect('', None, None)
   assert signal.getsignal(signal.SIGINT) is before
-  assert hosts.is_first() and not hosts.stopping(1)
+  assert hosts.is_first()
   assert hosts.share((1, 2), lambda part: [part]) == [(1, 2)]
   assert hosts.first_says(True) and not hosts.first_says(False)
   hosts.check_alone('this')

@@ -11,7 +11,7 @@ import ml_collections
 
 from maxent_lm import build
 from maxent_lm.analysis import enumerated, tables
-from maxent_lm.train import folder
+from maxent_lm.train import folder, lock
 from maxent_lm.train.state import TrainState
 
 ROW = 'row.json'  # of a run that is finished and evaluated, with the config it is about
@@ -27,12 +27,14 @@ def finished_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> di
 
   Raises:
     ValueError: `workdir` holds a run of another config (see `folder.check_config`).
+    BlockingIOError: another process is at work there.
   """
   known = stored_row(config, workdir)
   if known is not None:
     return known
-  row = _trained(config, workdir) if config.steps else _as_it_is(config, workdir)
-  folder.write_json(workdir / ROW, {'config': _plain(config), 'row': row})
+  with lock.hold(workdir):
+    row = _trained(config, workdir) if config.steps else _as_it_is(config, workdir)
+    folder.write_json(workdir / ROW, {'config': _plain(config), 'row': row})
   return row
 
 
@@ -94,6 +96,13 @@ def finished_curve(
 
 
 def _curve(config: ml_collections.ConfigDict, workdir: pathlib.Path, every: int) -> dict[str, Any]:
+  with lock.hold(workdir):
+    return _measured(config, workdir, every)
+
+
+def _measured(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, every: int
+) -> dict[str, Any]:
   run = build.rollout_run(config, workdir)
   reader = build.make_reader(config, run.policy, split='test')
   task = cast(enumerated.Enumerable, reader.task)

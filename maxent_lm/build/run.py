@@ -34,6 +34,7 @@ from maxent_lm.train.look import Look
 from maxent_lm.train.rounds import Example, Examples
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
+from maxent_lm.train.watchdog import Watchdog
 from maxent_lm.types import Params, Scorer
 
 BOOTSTRAP = {'terminal': False, 'bootstrap': True}  # config.batch.truncation
@@ -57,7 +58,9 @@ class Run:
 
   def train(self) -> TrainState:
     """Trains from the newest checkpoint to `config.steps`, then exports `workdir/model`."""
-    with jax.set_mesh(self.policy.mesh):
+    own = f'.{jax.process_index()}' if jax.process_count() > 1 else ''
+    watchdog = Watchdog(self.workdir / f'stacks{own}.txt', seconds=self.config.watchdog)
+    with jax.set_mesh(self.policy.mesh), watchdog:
       self.state = loop.train(
         self.state,
         steps=self.config.steps,
@@ -71,6 +74,7 @@ class Run:
         guards=self.guards,
         memory=lambda: {name: each.memory for name, each in self.remembers.items()},
         look=self.look,
+        beat=watchdog.beat,
       )
     self.policy.save(self.workdir / 'model', self.state.params)
     self.checkpointer.close()
@@ -258,35 +262,30 @@ def make_run(
   fingerprint of the files that it is trained on, '' if there are none; `tier` the sandbox that
   programs are run in, '' if none are; `look` what is kept of a step to be looked at.
   """
-  folder.check_config(workdir, config.to_dict())
+  folder.tell(folder.check_config(workdir, config.to_dict()))
   folder.check_data(workdir, data)
   folder.check_sandbox(workdir, tier)
-  saves = config.checkpoint
-  if min(config.steps, config.samples_every, saves.every, saves.keep, saves.misses) < 1:
-    raise ValueError(
-      'config.steps, samples_every, checkpoint.every, checkpoint.keep and checkpoint.misses '
-      'start at 1'
-    )
+  check_numbers(config)
   guards = make_guards(config)
   training = make_training(config, policy, group_size=group_size, names=names, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = _place(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
   _trace(training.update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
-  folder.record(workdir, config.to_dict(), data, tier)
-  folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   checkpointer = Checkpointer(
     workdir / 'checkpoints',
-    every=saves.every,
-    keep=saves.keep,
-    verify=saves.verify,
-    misses=saves.misses,
+    every=config.checkpoint.every,
+    keep=config.checkpoint.keep,
+    verify=config.checkpoint.verify,
+    misses=config.checkpoint.misses,
   )
   latest = checkpointer.latest()
   if latest is not None:
     state = checkpointer.restore(state, latest)
     for name, each in remembers.items():
       each.memory = checkpointer.restore_memory(name, each.memory, latest)
+  folder.record(workdir, config.to_dict(), data, tier)  # of a run that can go on
+  folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return Run(
     config=config,
     workdir=workdir,
@@ -300,6 +299,18 @@ def make_run(
     guards=guards,
     look=look,
   )
+
+
+def check_numbers(config: Config) -> None:
+  """Raises ValueError, naming the keys, if a run is counted or timed in what cannot be."""
+  saves = config.checkpoint
+  if min(config.steps, config.samples_every, saves.every, saves.keep, saves.misses) < 1:
+    raise ValueError(
+      'config.steps, samples_every, checkpoint.every, checkpoint.keep and checkpoint.misses '
+      'start at 1'
+    )
+  if min(config.grace, config.watchdog) < 0:
+    raise ValueError('config.grace and config.watchdog are seconds and start at 0')
 
 
 def check_rows(key: str, rows: int, mesh: jax.sharding.Mesh) -> None:

@@ -239,7 +239,7 @@ def self_training(config: Config, workdir: pathlib.Path) -> SelfTraining:
   """
   section = config.self_training
   check_sampler_is_plain(config)
-  folder.check_config(workdir, config.to_dict())
+  folder.tell(folder.check_config(workdir, config.to_dict()))
   if min(section.rounds, section.samples, section.prompts) < 1 or section.problems < 0:
     raise ValueError(
       'config.self_training: rounds, samples and prompts start at 1, problems at 0 (all)'

@@ -7,6 +7,7 @@ samples.jsonl    responses to read            tensorboard/
 rollouts.jsonl   a few more, with entropy, value and advantage of every token (train/look.py)
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
+run.lock         who holds the folder (train/lock.py); stacks.txt: of a run that hung (watchdog.py)
 """
 
 import json
@@ -15,7 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -24,12 +25,29 @@ import jax
 from maxent_lm import hosts
 from maxent_lm.tasks.sandbox.jail import TIERS
 
-FREE = (
-  *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
-  'config.look.',
-  *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
-  'config.self_training.rounds',
-)
+KNOBS = ('alpha', 'beta', 'sampler')
+# What may change when a run goes on. The longest key or section (with a dot) decides; all that is
+# not listed is frozen: model, tokenizer, start, task, seed, objective, kinds of controllers ...
+FROZEN, WARN, FREE = 'frozen', 'warn', 'free'
+CLASSES: Mapping[str, str] = {
+  # How long it runs, where it is computed, what is watched, written and evaluated.
+  **dict.fromkeys(('config.name', 'config.steps', 'config.self_training.rounds'), FREE),
+  **dict.fromkeys(('config.mesh.', 'config.compute.', 'config.grace', 'config.watchdog'), FREE),
+  **dict.fromkeys(('config.samples_every', 'config.look.', 'config.checkpoint.'), FREE),
+  **dict.fromkeys(('config.eval.', 'config.guards.'), FREE),
+  # Numbers that another run would have from its start: what it learns from here on is its own.
+  **dict.fromkeys(('config.compute.dtype', 'config.compute.cache'), WARN),
+  **dict.fromkeys(('config.batch.prompts', 'config.batch.group_size'), WARN),
+  **dict.fromkeys(('config.batch.max_new_tokens', 'config.batch.prompt_multiple'), WARN),
+  **dict.fromkeys(('config.batch.rounds', 'config.sampling.'), WARN),
+  **dict.fromkeys(('config.optimizer.', 'config.critic.learning_rate'), WARN),
+  # Of the knobs only the numbers; what controllers have learned stays.
+  **{f'config.temperature.{knob}': WARN for knob in KNOBS},
+  **{f'config.{knob}.': WARN for knob in KNOBS},
+  **{f'config.{knob}.average': FROZEN for knob in KNOBS},
+}
+# Sections with whatever keys their user gives: one that is new there is no newer version's.
+OPEN = ('config.reasoning_gym.options.',)
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
 
@@ -52,27 +70,44 @@ def record(
   write_json(workdir / 'versions.json', versions())
 
 
-def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-  """Refuses to go on with another config than the run was started with.
+def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> list[str]:
+  """What is no longer as the run was started with, in lines to tell; refuses what may not change.
 
-  How long it runs, where it is computed, what is written and evaluated may change (`FREE`).
+  `CLASSES` says which. A key that only one of the two configs has is another version's of the
+  code: it warns, unless it is free (or its section is `OPEN`).
 
   Raises:
-    ValueError: something else differs; the sentence names each key with both values.
+    ValueError: something frozen differs; the sentence names each key with both values.
   """
   path = workdir / 'config.json'
   if not path.exists():
-    return
+    return []
   old, new = flat(json.loads(path.read_text())), flat(json.loads(json.dumps(config)))
-  different = [
-    f'{key} was {old.get(key)!r} and is {new.get(key)!r}'
-    for key in sorted(old.keys() | new.keys())
-    if old.get(key) != new.get(key) and not key.startswith(FREE)
-  ]
-  if different:
+  found: dict[str, list[str]] = {FROZEN: [], WARN: [], FREE: []}
+  for key in sorted(old.keys() | new.keys()):
+    if key not in old or key not in new or old[key] != new[key]:
+      was, now = (repr(each[key]) if key in each else 'missing' for each in (old, new))
+      found[_class(key, both=key in old and key in new)].append(f'{key} was {was} and is {now}')
+  if found[FROZEN]:
     raise ValueError(
-      f'{workdir} was started with another config: {"; ".join(different)}; choose another --workdir'
+      f'{workdir} was started with another config: {"; ".join(found[FROZEN])}; choose another '
+      '--workdir'
     )
+  heads = {WARN: 'warning: goes on with another config', FREE: 'goes on with'}
+  return [f'{workdir}: {heads[of]}: {"; ".join(found[of])}' for of in heads if found[of]]
+
+
+def _class(key: str, *, both: bool) -> str:
+  """The class of a key; `both`: both configs have it."""
+  known = [each for each in CLASSES if key == each or (each[-1] == '.' and key.startswith(each))]
+  of = CLASSES[max(known, key=len)] if known else FROZEN
+  return WARN if of == FROZEN and not both and not key.startswith(OPEN) else of
+
+
+def tell(lines: Iterable[str]) -> None:
+  """To stderr, once."""
+  for line in lines if hosts.is_first() else ():
+    print(line, file=sys.stderr)
 
 
 def check_data(workdir: pathlib.Path, fingerprint: str) -> None:

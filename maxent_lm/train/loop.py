@@ -11,6 +11,7 @@ import jax
 
 from maxent_lm import hosts, process
 from maxent_lm.train import look as looking
+from maxent_lm.train import signals
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
@@ -38,6 +39,7 @@ def train(
   guards: Guards,
   memory: Callable[[], Mapping[str, Any]] = dict,
   look: Look | None = None,
+  beat: Callable[[], None] = lambda: None,
 ) -> TrainState:
   """Runs from `state.step` to `steps`; whatever ends it, what is committed can be resumed.
 
@@ -48,10 +50,10 @@ def train(
 
   Every `samples_every` steps, and in the last one, samples are written, and what `look` keeps.
 
-  Several processes take the same steps; the first one writes.
+  Several processes take the same steps; the first one writes. `beat()` is called after every step.
 
   Raises:
-    hosts.Stopped: one of several processes was told to stop; the step is in a checkpoint.
+    hosts.Stopped: a signal has asked for it; the step is in a checkpoint.
     checkpoint.NotSavedError: too many checkpoints in a row could not be saved.
   """
   start = int(state.step)
@@ -59,6 +61,8 @@ def train(
   watch = guards.watch(row for row in rows if row['step'] < start)
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
     pending = None
+    if start < steps and signals.stopping(start):
+      raise hosts.Stopped(f'stopped before step {start}; the same command goes on from there')
     for step in range(start, steps):
       checkpointer.check()
       if watch.over(step):
@@ -77,7 +81,7 @@ def train(
       due = step % samples_every == 0 or step == steps - 1
       keep = _samples(workdir, step, collected, look, shown) if due else _nothing
       pending = (step, {**metrics, **collected.metrics}, keep)
-      stopping = hosts.stopping(step + 1)
+      stopping = signals.stopping(step + 1)
       if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
         record(*pending)
         pending = None
@@ -85,6 +89,7 @@ def train(
       if stopping and step < steps - 1:
         checkpointer.finish(state, step + 1, memory())
         raise hosts.Stopped(f'stopped after step {step}; the same command goes on from there')
+      beat()
   checkpointer.finish(state, int(state.step), memory())
   return state
 

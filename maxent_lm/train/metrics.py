@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from maxent_lm.train.folder import write_text
+
 
 class MetricsWriter:
   """One JSON object a step, `{"step": ..., name: number}`; non-finite numbers become null.
@@ -61,7 +63,7 @@ def keep_before(path: pathlib.Path, start: int) -> None:
     kept = [
       json.dumps(row, ensure_ascii=False) for row in read_metrics(path) if row['step'] < start
     ]
-    path.write_text(''.join(row + '\n' for row in kept))
+    write_text(path, ''.join(row + '\n' for row in kept))
 
 
 class Progress:
