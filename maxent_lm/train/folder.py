@@ -7,6 +7,7 @@ samples.jsonl    responses to read            tensorboard/
 rollouts.jsonl   a few more, with entropy, value and advantage of every token (train/look.py)
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
+dump-STEP/       the last of too many updates that were skipped (train/skips.py)
 """
 
 import json
@@ -27,7 +28,7 @@ from maxent_lm.tasks.sandbox.jail import TIERS
 FREE = (
   *('config.steps', 'config.name', 'config.samples_every', 'config.checkpoint.'),
   'config.look.',
-  *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.'),
+  *('config.eval.', 'config.mesh.', 'config.compute.', 'config.guards.', 'config.skips.'),
   'config.self_training.rounds',
 )
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')

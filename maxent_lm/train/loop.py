@@ -5,23 +5,33 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from maxent_lm import hosts, process
+from maxent_lm.train import finite
 from maxent_lm.train import look as looking
+from maxent_lm.train import skips as skipping
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
 from maxent_lm.train.look import Fresh, Look
 from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before, read_metrics
+from maxent_lm.train.skips import Skips
 from maxent_lm.train.state import TrainState
-from maxent_lm.train.step import Update
-from maxent_lm.types import Array, Params
+from maxent_lm.train.step import Trained, Update
+from maxent_lm.types import Array, Batch, Params
 
 Collect = Callable[[int, TrainState], Collected]
 Recorder = Callable[[int, dict[str, Any], Callable[[], None]], Any]
+
+
+class Evidence(NamedTuple):
+  """What is kept of a step until its row is known: its batch, and `finite.culprits`."""
+
+  batch: Batch
+  culprits: Array
 
 
 def train(
@@ -36,6 +46,7 @@ def train(
   name: str,
   samples_every: int,
   guards: Guards,
+  skips: Skips,
   memory: Callable[[], Mapping[str, Any]] = dict,
   look: Look | None = None,
 ) -> TrainState:
@@ -51,12 +62,29 @@ def train(
   Several processes take the same steps; the first one writes.
 
   Raises:
+    skips.Poisoned: too many updates were skipped; the last one is in a dump.
     hosts.Stopped: one of several processes was told to stop; the step is in a checkpoint.
   """
   start = int(state.step)
   rows = read_metrics(workdir / 'metrics.jsonl')
-  watch = guards.watch(row for row in rows if row['step'] < start)
+  before = [row for row in rows if row['step'] < start]
+  watch = guards.watch(before)
+  count = skips.count(before, finite.names(_trained(state)))
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
+
+    def settle(
+      step: int, metrics: dict[str, Any], keep: Callable[[], None], evidence: Evidence
+    ) -> None:
+      wrong = count.see(metrics, evidence.culprits)
+      if wrong:
+        watch.news.append(f'step {step}: the update was skipped: {skipping.brief(wrong)}')
+      record(step, metrics, keep)
+      if reason := count.too_many():
+        checkpointer.wait()
+        skipping.stop(
+          workdir, step, reason=reason, wrong=wrong, metrics=metrics, batch=evidence.batch
+        )
+
     pending = None
     for step in range(start, steps):
       if watch.over(step):
@@ -66,18 +94,19 @@ def train(
         process.release_memory()  # what compiling the rollout took
       state, seen = update(state, reference, collected.batch)
       shown, metrics = looking.split(seen)
+      evidence = Evidence(collected.batch, metrics.pop(finite.CULPRITS))
       if step == start:
         process.release_memory()
       if pending is not None:
-        record(*pending)
+        settle(*pending)
       state = watch.respond(state)  # to the rows before this step's
       # The row tells of all that was sampled, where controllers saw what was trained on.
       due = step % samples_every == 0 or step == steps - 1
       keep = _samples(workdir, step, collected, look, shown) if due else _nothing
-      pending = (step, {**metrics, **collected.metrics}, keep)
+      pending = (step, {**metrics, **collected.metrics}, keep, evidence)
       stopping = hosts.stopping(step + 1)
       if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
-        record(*pending)
+        settle(*pending)
         pending = None
         checkpointer.save(state, step + 1, memory())
       if stopping and step < steps - 1:
@@ -85,6 +114,10 @@ def train(
         raise hosts.Stopped(f'stopped after step {step}; the same command goes on from there')
   checkpointer.wait()
   return state
+
+
+def _trained(state: TrainState) -> Trained:
+  return Trained(state.params, None if state.critic is None else state.critic.params)
 
 
 @contextlib.contextmanager
