@@ -18,7 +18,7 @@ from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
 from maxent_lm.train.look import Fresh, Look
 from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before, read_metrics
-from maxent_lm.train.skips import Skips
+from maxent_lm.train.skips import Count, Skips
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Trained, Update
 from maxent_lm.types import Array, Batch, Params
@@ -27,9 +27,12 @@ Collect = Callable[[int, TrainState], Collected]
 Recorder = Callable[[int, dict[str, Any], Callable[[], None]], Any]
 
 
-class Evidence(NamedTuple):
-  """What is kept of a step until its row is known: its batch, and `finite.culprits`."""
+class Pending(NamedTuple):
+  """A step whose row is not written yet; `culprits`: see `finite.culprits`."""
 
+  step: int
+  metrics: dict[str, Any]
+  keep: Callable[[], None]
   batch: Batch
   culprits: Array
 
@@ -71,20 +74,7 @@ def train(
   watch = guards.watch(before)
   count = skips.count(before, finite.names(_trained(state)))
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
-
-    def settle(
-      step: int, metrics: dict[str, Any], keep: Callable[[], None], evidence: Evidence
-    ) -> None:
-      wrong = count.see(metrics, evidence.culprits)
-      if wrong:
-        watch.news.append(f'step {step}: the update was skipped: {skipping.brief(wrong)}')
-      record(step, metrics, keep)
-      if reason := count.too_many():
-        checkpointer.wait()
-        skipping.stop(
-          workdir, step, reason=reason, wrong=wrong, metrics=metrics, batch=evidence.batch
-        )
-
+    settle = _settler(record, watch, count, checkpointer, workdir)
     pending = None
     for step in range(start, steps):
       if watch.over(step):
@@ -94,19 +84,20 @@ def train(
         process.release_memory()  # what compiling the rollout took
       state, seen = update(state, reference, collected.batch)
       shown, metrics = looking.split(seen)
-      evidence = Evidence(collected.batch, metrics.pop(finite.CULPRITS))
+      culprits = metrics.pop(finite.CULPRITS)
       if step == start:
         process.release_memory()
       if pending is not None:
-        settle(*pending)
+        settle(pending)
       state = watch.respond(state)  # to the rows before this step's
       # The row tells of all that was sampled, where controllers saw what was trained on.
       due = step % samples_every == 0 or step == steps - 1
       keep = _samples(workdir, step, collected, look, shown) if due else _nothing
-      pending = (step, {**metrics, **collected.metrics}, keep, evidence)
+      row = {**metrics, **collected.metrics}
+      pending = Pending(step, row, keep, collected.batch, culprits)
       stopping = hosts.stopping(step + 1)
       if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
-        settle(*pending)
+        settle(pending)
         pending = None
         checkpointer.save(state, step + 1, memory())
       if stopping and step < steps - 1:
@@ -118,6 +109,29 @@ def train(
 
 def _trained(state: TrainState) -> Trained:
   return Trained(state.params, None if state.critic is None else state.critic.params)
+
+
+def _settler(
+  record: Recorder,
+  watch: Watch,
+  count: Count,
+  checkpointer: Checkpointer,
+  workdir: pathlib.Path,
+) -> Callable[[Pending], None]:
+  """Records a step, and ends the run if it was the last of too many that were skipped."""
+
+  def settle(of: Pending) -> None:
+    wrong = count.see(of.metrics, of.culprits)
+    if wrong:
+      watch.news.append(f'step {of.step}: the update was skipped: {skipping.brief(wrong)}')
+    record(of.step, of.metrics, of.keep)
+    if reason := count.too_many():
+      checkpointer.wait()
+      skipping.stop(
+        workdir, of.step, reason=reason, wrong=wrong, metrics=of.metrics, batch=of.batch
+      )
+
+  return settle
 
 
 @contextlib.contextmanager

@@ -105,6 +105,7 @@ def stop(
     left = f'its batch and numbers are in {path}'
   except OSError as error:
     left = f'its batch and numbers could not be written ({error})'
+  hosts.meet()  # who leaves earlier ends the others
   raise Poisoned(
     f'stopped at step {step}: {reason}, the last one for {brief(wrong)}; {left}; nothing of it '
     'is in the parameters, and the same command goes on from the newest checkpoint'
@@ -125,7 +126,7 @@ def dump(
   Every process helps to fetch; the first one writes.
   """
   arrays = {name: each for name, each in batch._asdict().items() if each is not None}
-  fetched: dict[str, np.ndarray] = hosts.fetch(arrays)
+  fetched: dict[str, Any] = hosts.fetch(arrays)  # of arrays
   report = {
     'step': step,
     'reason': reason,
@@ -144,8 +145,8 @@ def dump(
       shutil.copy(workdir / 'config.json', temporary)
 
   path = workdir / f'dump-{step}'
-  if hosts.is_first():
-    shutil.rmtree(path, ignore_errors=True)
+  if hosts.is_first() and path.exists():
+    shutil.rmtree(path)
   folder.make_once(path, write)
   return path
 
