@@ -440,6 +440,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.beta = sections.control()
   config.sampler = sections.control(low=0.5, high=1.5)
   config.guards = sections.guards()
+  # Updates that are not finite are skipped; the run ends, with a dump, after so many in a row, or
+  # so many among the last `window` (train/skips.py).
+  config.skips = ml_collections.ConfigDict({'in_a_row': 5, 'in_window': 20, 'window': 200})
 
   # --- Optimiser: AdamW ------------------------------------------------------------------------
   config.optimizer = ml_collections.ConfigDict(

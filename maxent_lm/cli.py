@@ -22,6 +22,7 @@ from ml_collections import config_flags
 import maxent_lm
 from maxent_lm import hosts
 from maxent_lm.train import lock, signals
+from maxent_lm.train.skips import Poisoned
 
 CORES = 'MAXENT_LM_CORES'  # environment: the cores of this process, as '0,1'
 Main = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
@@ -48,7 +49,7 @@ def run(main: Main) -> None:
   def start(_: Sequence[str]) -> None:
     with user_errors():
       hosts.connect(coordinator.value, processes.value, process.value)
-    with hosts.end_together():
+    with hosts.end_together(), run_errors():
       main(config.value, pathlib.Path(workdir.value))
 
   app.run(start, flags_parser=parse)
@@ -108,6 +109,26 @@ def user_errors() -> Generator[None, None, None]:
     if os.environ.get('MAXENT_LM_TRACEBACK'):
       raise
     sys.exit(f'error: {" ".join(str(error).split())}')
+
+
+@contextlib.contextmanager
+def run_errors() -> Generator[None, None, None]:
+  """What ends a run that is under way, told in one sentence.
+
+  Too many skipped updates are that sentence and exit status 1. A file that cannot be written, as on
+  a full disk, has it above the traceback.
+  """
+  try:
+    yield
+  except Poisoned as poisoned:
+    sys.exit(f'error: {poisoned}')
+  except OSError as error:
+    print(
+      f'error: {" ".join(str(error).split())}; once that is mended, the same command goes on from '
+      'the newest checkpoint',
+      file=sys.stderr,
+    )
+    raise
 
 
 def parse(argv: Sequence[str]) -> Sequence[str]:

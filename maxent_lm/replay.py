@@ -109,6 +109,28 @@ def add(replay: Replay, groups: Sequence[Group], *, step: int, priority: Sequenc
   return new
 
 
+def without_poison(group: Group) -> Group:
+  """The group with its rows left empty whose reward or log-probabilities are not finite.
+
+  As it is with rows of unknown reward: they are not there.
+  """
+  fine = np.array(
+    [
+      np.isfinite([value, *logp]).all()
+      for value, logp in zip(group.reward, group.logp, strict=True)
+    ]
+  )
+  if fine.all():
+    return group
+  return group._replace(
+    responses=[ids if ok else [] for ids, ok in zip(group.responses, fine, strict=True)],
+    logp=[logp if ok else logp[:0] for logp, ok in zip(group.logp, fine, strict=True)],
+    reward=np.where(fine, group.reward, 0).astype(np.float32),
+    cluster=np.where(fine, group.cluster, -1).astype(np.int32),
+    bootstrap=np.asarray(group.bootstrap) & fine,
+  )
+
+
 def draw(replay: Replay, count: int, *, exponent: float, seed: int, step: int) -> np.ndarray:
   """[count] slots, with replacement, with probability ~ priority^exponent (0: uniform).
 

@@ -32,6 +32,7 @@ from maxent_lm.train.collect import Counted, Demonstrations, Mixed, Remembers, R
 from maxent_lm.train.guards import Guards
 from maxent_lm.train.look import Look
 from maxent_lm.train.rounds import Example, Examples
+from maxent_lm.train.skips import Skips
 from maxent_lm.train.state import TrainState
 from maxent_lm.train.step import Update
 from maxent_lm.train.watchdog import Watchdog
@@ -54,6 +55,7 @@ class Run:
   update: Update
   checkpointer: Checkpointer
   guards: Guards
+  skips: Skips
   look: Look | None = None
 
   def train(self) -> TrainState:
@@ -72,6 +74,7 @@ class Run:
         name=self.config.name,
         samples_every=self.config.samples_every,
         guards=self.guards,
+        skips=self.skips,
         memory=lambda: {name: each.memory for name, each in self.remembers.items()},
         look=self.look,
         beat=watchdog.beat,
@@ -266,7 +269,7 @@ def make_run(
   folder.check_data(workdir, data)
   folder.check_sandbox(workdir, tier)
   check_numbers(config)
-  guards = make_guards(config)
+  guards, skips = make_guards(config), Skips(**config.skips)
   training = make_training(config, policy, group_size=group_size, names=names, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = _place(training.init(policy.params, networks), policy.mesh)
@@ -297,6 +300,7 @@ def make_run(
     update=training.update,
     checkpointer=checkpointer,
     guards=guards,
+    skips=skips,
     look=look,
   )
 

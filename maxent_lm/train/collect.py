@@ -312,6 +312,9 @@ class Mixed:
   of the ring take the place of the fresh ones. With every = 2 and drawn = 0 this is one on-policy
   and one replayed update a rollout [Wang et al. 2026, ReVal].
 
+  Numbers that are not finite do not enter the ring: the update that meets them is skipped, and no
+  later one is to meet them again.
+
   Attributes:
     sample: fresh groups, of the rollouts, of `ahead.Ahead` or of `Counted` ones.
     memory: the ring as it is now; part of a checkpoint.
@@ -331,8 +334,9 @@ class Mixed:
     fresh = Sampled([], [], {}, [])
     if step % self.every == 0:
       fresh = self.sample(step, state)
-      priority = [self.priority(group) for group in fresh.groups]
-      self.memory = ring.add(self.memory, fresh.groups, step=step, priority=priority)
+      kept = [ring.without_poison(group) for group in fresh.groups]
+      priority = [self.priority(group) for group in kept]
+      self.memory = ring.add(self.memory, kept, step=step, priority=priority)
     count = self.rollouts.prompts_per_step - len(fresh.groups) + self.drawn
     seed = self.rollouts.seed
     slots = ring.draw(self.memory, count, exponent=self.exponent, seed=seed, step=step)
@@ -371,9 +375,9 @@ def _measure(graded: Graded, answers: Answers, group_size: int) -> dict[str, flo
 
 
 def _samples(problems: Sequence[Problem], graded: Graded) -> list[dict[str, Any]]:
-  """Every so many rows, to be read; an unknown reward is None, as JSON has no NaN."""
+  """Every so many rows, to be read; a reward that is unknown or infinite is None, as in JSON."""
   stride = max(1, len(problems) // SHOWN)
-  rewards = [None if np.isnan(reward) else float(reward) for reward in graded.rewards]
+  rewards = [float(reward) if np.isfinite(reward) else None for reward in graded.rewards]
   return [
     {
       'prompt': problems[row].prompt,

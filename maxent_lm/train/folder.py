@@ -8,6 +8,7 @@ rollouts.jsonl   a few more, with entropy, value and advantage of every token (t
 data.json        SHA-256 of the files that the problems come from, where there are any
 sandbox.json     the sandbox that programs were run in first, where any are
 run.lock         who holds the folder (train/lock.py); stacks.txt: of a run that hung (watchdog.py)
+dump-STEP/       the last of too many updates that were skipped (train/skips.py)
 """
 
 import json
@@ -34,7 +35,7 @@ CLASSES: Mapping[str, str] = {
   **dict.fromkeys(('config.name', 'config.steps', 'config.self_training.rounds'), FREE),
   **dict.fromkeys(('config.mesh.', 'config.compute.', 'config.grace', 'config.watchdog'), FREE),
   **dict.fromkeys(('config.samples_every', 'config.look.', 'config.checkpoint.'), FREE),
-  **dict.fromkeys(('config.eval.', 'config.guards.'), FREE),
+  **dict.fromkeys(('config.eval.', 'config.guards.', 'config.skips.'), FREE),
   # Numbers that another run would have from its start: what it learns from here on is its own.
   **dict.fromkeys(('config.compute.dtype', 'config.compute.cache'), WARN),
   **dict.fromkeys(('config.batch.prompts', 'config.batch.group_size'), WARN),

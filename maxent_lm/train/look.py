@@ -109,7 +109,7 @@ class Look:
         'group': number,
         'prompt': ''.join(pieces(self.tokenizer, group.prompt)),
         'tokens': pieces(self.tokenizer, response),
-        'reward': float(group.reward[at]),
+        'reward': _finite(float(group.reward[at])),
         'class': name.classes[at],
         'finished': response[-1] == self.eos_id,
         'value_of': self.value,
@@ -127,4 +127,9 @@ def split(metrics: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Arr
 
 
 def _rounded(value: float) -> float | None:
-  return float(f'{value:.5g}') if math.isfinite(value) else None
+  return _finite(float(f'{value:.5g}'))
+
+
+def _finite(value: float) -> float | None:
+  """None, as JSON has it, for what is not a finite number."""
+  return value if math.isfinite(value) else None

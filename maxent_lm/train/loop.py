@@ -5,24 +5,37 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from maxent_lm import hosts, process
+from maxent_lm.train import finite
 from maxent_lm.train import look as looking
 from maxent_lm.train import signals
+from maxent_lm.train import skips as skipping
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected
 from maxent_lm.train.guards import Guards, Watch
 from maxent_lm.train.look import Fresh, Look
 from maxent_lm.train.metrics import MetricsWriter, Progress, keep_before, read_metrics
+from maxent_lm.train.skips import Count, Skips
 from maxent_lm.train.state import TrainState
-from maxent_lm.train.step import Update
-from maxent_lm.types import Array, Params
+from maxent_lm.train.step import Trained, Update
+from maxent_lm.types import Array, Batch, Params
 
 Collect = Callable[[int, TrainState], Collected]
 Recorder = Callable[[int, dict[str, Any], Callable[[], None]], Any]
+
+
+class Pending(NamedTuple):
+  """A step whose row is not written yet; `culprits`: see `finite.culprits`."""
+
+  step: int
+  metrics: dict[str, Any]
+  keep: Callable[[], None]
+  batch: Batch
+  culprits: Array
 
 
 def train(
@@ -37,6 +50,7 @@ def train(
   name: str,
   samples_every: int,
   guards: Guards,
+  skips: Skips,
   memory: Callable[[], Mapping[str, Any]] = dict,
   look: Look | None = None,
   beat: Callable[[], None] = lambda: None,
@@ -53,13 +67,17 @@ def train(
   Several processes take the same steps; the first one writes. `beat()` is called after every step.
 
   Raises:
+    skips.Poisoned: too many updates were skipped; the last one is in a dump.
     hosts.Stopped: a signal has asked for it; the step is in a checkpoint.
     checkpoint.NotSavedError: too many checkpoints in a row could not be saved.
   """
   start = int(state.step)
   rows = read_metrics(workdir / 'metrics.jsonl')
-  watch = guards.watch(row for row in rows if row['step'] < start)
+  before = [row for row in rows if row['step'] < start]
+  watch = guards.watch(before)
+  count = skips.count(before, finite.names(_trained(state)))
   with _recorder(workdir, name, watch, start=start, steps=steps) as record:
+    settle = _settler(record, watch, count, checkpointer, workdir)
     pending = None
     if start < steps and signals.stopping(start):
       raise hosts.Stopped(f'stopped before step {start}; the same command goes on from there')
@@ -72,18 +90,20 @@ def train(
         process.release_memory()  # what compiling the rollout took
       state, seen = update(state, reference, collected.batch)
       shown, metrics = looking.split(seen)
+      culprits = metrics.pop(finite.CULPRITS)
       if step == start:
         process.release_memory()
       if pending is not None:
-        record(*pending)
+        settle(pending)
       state = watch.respond(state)  # to the rows before this step's
       # The row tells of all that was sampled, where controllers saw what was trained on.
       due = step % samples_every == 0 or step == steps - 1
       keep = _samples(workdir, step, collected, look, shown) if due else _nothing
-      pending = (step, {**metrics, **collected.metrics}, keep)
+      row = {**metrics, **collected.metrics}
+      pending = Pending(step, row, keep, collected.batch, culprits)
       stopping = signals.stopping(step + 1)
       if checkpointer.due(step + 1) or step == steps - 1 or watch.over(step + 1) or stopping:
-        record(*pending)
+        settle(pending)
         pending = None
         checkpointer.save(state, step + 1, memory())
       if stopping and step < steps - 1:
@@ -92,6 +112,33 @@ def train(
       beat()
   checkpointer.finish(state, int(state.step), memory())
   return state
+
+
+def _trained(state: TrainState) -> Trained:
+  return Trained(state.params, None if state.critic is None else state.critic.params)
+
+
+def _settler(
+  record: Recorder,
+  watch: Watch,
+  count: Count,
+  checkpointer: Checkpointer,
+  workdir: pathlib.Path,
+) -> Callable[[Pending], None]:
+  """Records a step, and ends the run if it was the last of too many that were skipped."""
+
+  def settle(of: Pending) -> None:
+    wrong = count.see(of.metrics, of.culprits)
+    if wrong:
+      watch.news.append(f'step {of.step}: the update was skipped: {skipping.brief(wrong)}')
+    record(of.step, of.metrics, of.keep)
+    if reason := count.too_many():
+      checkpointer.wait()
+      skipping.stop(
+        workdir, of.step, reason=reason, wrong=wrong, metrics=of.metrics, batch=of.batch
+      )
+
+  return settle
 
 
 @contextlib.contextmanager

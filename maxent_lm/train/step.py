@@ -15,6 +15,7 @@ import optax
 from maxent_lm.masked import masked_mean, masked_sum
 from maxent_lm.soft import semantic
 from maxent_lm.temperature import kl_limits
+from maxent_lm.train import finite
 from maxent_lm.train.state import AS_CONFIGURED, CriticState, TrainState
 from maxent_lm.types import (
   Array,
@@ -85,9 +86,9 @@ class Trained(NamedTuple):
 def make_update(parts: Parts) -> Update:
   """Builds the jitted update; the state is donated.
 
-  An update whose loss or gradient is not finite is skipped as a whole: parameters, optimiser,
-  temperature, target and reference stay as they were, `step` advances, and `skipped` is 1 in the
-  metrics. The check looks at the raw gradient, before any clipping can hide an infinity.
+  An update that something is wrong with (`train/finite.py`) is skipped as a whole: parameters,
+  optimisers, controllers, targets and reference stay as they were, bit for bit, `step` advances,
+  and `skipped` is 1 in the metrics.
   """
 
   pull = parts.pull
@@ -97,10 +98,9 @@ def make_update(parts: Parts) -> Update:
     state: TrainState, reference: Params | None, batch: Batch
   ) -> tuple[TrainState, dict[str, Array]]:
     grads, (metrics, rows) = gradient(parts, state, reference, batch)
-    norm = optax.global_norm(grads)
-    finite = jnp.isfinite(norm) & jnp.isfinite(metrics['loss'])
+    norms = finite.squares(grads)
     metrics |= {
-      'grad_norm': norm,
+      'grad_norm': jnp.sqrt(sum(norms)),
       'alpha': state.alpha.value,
       'beta': state.beta.value,
       'kappa': state.alpha.value + state.beta.value,
@@ -108,10 +108,12 @@ def make_update(parts: Parts) -> Update:
       'beta_clamped': state.beta.clamped,
       'sampler': state.sampler.value,
       'sampler_clamped': state.sampler.clamped,
-      'skipped': (~finite).astype(jnp.float32),
     }
     changed = _advance(parts, state, grads, metrics | rows)
-    state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), changed, state)
+    wrong = finite.culprits(metrics, norms, batch, state, changed)
+    taken = ~wrong.any()
+    metrics |= {'skipped': (~taken).astype(jnp.float32), finite.CULPRITS: wrong}
+    state = jax.tree.map(lambda new, old: jnp.where(taken, new, old), changed, state)
     return state._replace(step=changed.step), metrics
 
   return jax.jit(update, donate_argnums=0)
