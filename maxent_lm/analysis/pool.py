@@ -123,7 +123,7 @@ def _launch(work: Work, free: 'queue.Queue[Slot]') -> str | None:
       ).returncode
     if not status:
       return None
-    last = [line for line in log.read_text().splitlines() if line.strip()][-1:]
+    last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
     return f'status {status}, {log}: {"".join(last)[:200]}'
   finally:
     free.put(slot)
