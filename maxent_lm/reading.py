@@ -6,7 +6,7 @@ is decided here, once:
   a byte order mark          is skipped
   NaN, Infinity, 1e999       are null, not known; but as they are in files that runs wrote
   a key that is named twice  is refused; so is text that is not UTF-8
-  whole numbers              beyond 64 bits are refused
+  whole numbers              beyond 128 bits are refused (no float would be infinite)
   nesting                    beyond 64 levels is refused
   half of a surrogate pair   is '?', as it would be written
 
@@ -16,6 +16,7 @@ left out. A damaged line before it is an error, since what follows it would be l
 
 import contextlib
 import gzip
+import itertools
 import json
 import math
 import os
@@ -34,8 +35,8 @@ OBJECT = 64 * MIB  # bytes of a file with one object; the largest tokenizers hav
 LINE = 64 * MIB  # bytes of a line
 ROWS = 2**34  # bytes of all lines, unpacked
 DEPTH = 64
-WHOLE = range(-(2**63), 2**64)
-DIGITS = 20  # of the largest whole number, with its sign
+WHOLE = range(-(2**127), 2**127)
+DIGITS = 40  # of the largest whole number, with its sign
 
 # What numbers that JSON does not have are read as.
 UNKNOWN: Constants = dict.fromkeys(('NaN', 'Infinity', '-Infinity'))
@@ -72,7 +73,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole(text: str) -> int:
   if len(text) > DIGITS or int(text) not in WHOLE:
-    raise ValueError('has a whole number beyond 64 bits')
+    raise ValueError('has a whole number beyond 128 bits')
   return int(text)
 
 
@@ -92,10 +93,11 @@ def _decoder(constants: Constants) -> json.JSONDecoder:
 def _check_depth(value: Any) -> None:
   level = [value]
   for _ in range(DEPTH + 1):
-    inner = [each.values() if isinstance(each, dict) else each for each in level]
-    level = [each for values in inner for each in values if isinstance(each, dict | list)]
+    level = [each for each in level if isinstance(each, dict | list)]
     if not level:
       return
+    inner = [each.values() if isinstance(each, dict) else each for each in level]
+    level = list(itertools.chain.from_iterable(inner))
   raise ValueError(f'is nested more than {DEPTH} levels deep')
 
 

@@ -119,7 +119,10 @@ def test_what_a_round_kept(tmp_path, content):
     (b'{"prompt": "a", "prompt": "b"}', "line 2 of '.*' names the key 'prompt' twice: correct"),
     (b'{"prompt": "\xff"}', "line 2 of '.*' is not UTF-8 text: correct or remove it"),
     (b'{"prompt": "a", "n": NaN, "answer": 1}', "line 2 of '.*' has a field 'answer'"),
-    (b'{"prompt": "a", "answer": "b", "n": 99999999999999999999}', 'whole number beyond 64 bits'),
+    (
+      b'{"prompt": "a", "answer": "b", "n": 99999999999999999999}',
+      "has a field 'n' that is not of kind",
+    ),
   ],
 )
 def test_bad_lines_are_named(tmp_path, line, reason):

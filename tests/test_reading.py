@@ -41,9 +41,9 @@ def test_any_bytes_are_a_value_or_a_reason(data):
     (b'{"a": 1, "a": 2}', "names the key 'a' twice"),
     (b'{"x": {"a": 1, "a": 1}}', "names the key 'a' twice"),
     (b'{"a": "\xff"}', 'is not UTF-8 text'),
-    (b'{"a": 18446744073709551616}', 'has a whole number beyond 64 bits'),
-    (b'-9223372036854775809', 'has a whole number beyond 64 bits'),
-    (b'9' * 100_000, 'has a whole number beyond 64 bits'),
+    (b'{"a": 170141183460469231731687303715884105728}', 'has a whole number beyond 128 bits'),
+    (b'-170141183460469231731687303715884105729', 'has a whole number beyond 128 bits'),
+    (b'9' * 100_000, 'has a whole number beyond 128 bits'),
     (b'[' * 65 + b']' * 65, 'is nested more than 64 levels deep'),
     (b'[' * 100_000 + b']' * 100_000, 'is nested more than 64 levels deep'),
     (b'{"a": ' * 100_000, 'is nested more than 64 levels deep'),
@@ -61,7 +61,9 @@ def test_what_json_leaves_open(text, reason):
 
 def test_the_limits_are_met_exactly():
   assert reading.parse(b'[' * 64 + b']' * 64)
-  assert reading.parse(b'[18446744073709551615, -9223372036854775808]') == [2**64 - 1, -(2**63)]
+  assert reading.parse(f'[{2**127 - 1}, {-(2**127)}]') == [2**127 - 1, -(2**127)]
+  # transformers writes this where a tokenizer has no longest text
+  assert reading.parse(b'1000000000000000019884624838656') == int(1e30)
 
 
 def test_numbers_that_json_does_not_have():

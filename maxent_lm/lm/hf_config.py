@@ -25,6 +25,7 @@ LARGEST = {
   'max_position_embeddings': 2**30,
 }
 LARGEST_FLOAT = 1e30
+FLAGS = ('attention_bias', 'mlp_bias', 'use_sliding_window', 'tie_word_embeddings')
 
 
 def read_json(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
@@ -85,6 +86,9 @@ def _refuse_unsupported(raw: Mapping[str, Any], path: pathlib.Path) -> None:
     raise ValueError(
       f'{path} has hidden_act {raw["hidden_act"]!r}; only the activation silu is implemented.'
     )
+  for key in FLAGS:
+    if not isinstance(raw.get(key, False), bool | None):
+      raise ValueError(f'{path} must give {key} as true or false, but has {raw[key]!r}.')
   for key in ('attention_bias', 'mlp_bias'):
     if raw.get(key, False):
       raise ValueError(

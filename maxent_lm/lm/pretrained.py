@@ -183,9 +183,9 @@ def load_params(folder: Folder, config: LMConfig, shardings: Params | None = Non
   """The parameters in a Hugging Face folder, in `config.param_dtype`.
 
   The headers of the files are checked (safe_tensors.py) and names, shapes and types are compared
-  with `config` before anything is read, so a folder of another model is refused at once. `shardings`
-  (see `partition.param_shardings`) places each parameter as soon as it is read; the host never holds
-  more than one stacked parameter. Raises FileNotFoundError or ValueError.
+  with `config` before anything is read, so a folder of another model is refused at once.
+  `shardings` (see `partition.param_shardings`) places each parameter as soon as it is read; the
+  host never holds more than one stacked parameter. Raises FileNotFoundError or ValueError.
   """
   folder = pathlib.Path(folder)
   abstract = LM(config).abstract_params()

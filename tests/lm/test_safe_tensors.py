@@ -96,7 +96,10 @@ def entry(dtype='F32', shape=(2, 3), offsets=(0, 24), **more):
     (b'{"a": ', 'its header is not JSON'),
     (b'[' * 5000, 'its header is nested more than 64 levels deep'),
     (b'{"a": {}, "a": {}}', "its header names the key 'a' twice"),
-    ({'a': entry(offsets=(0, 2**64))}, 'its header has a whole number beyond 64 bits'),
+    (
+      {'a': entry(offsets=(0, 2**64))},
+      "'a' has 18,446,744,073,709,551,616 bytes, not those of F32",
+    ),
     ({'a': entry(dtype='F99')}, "'a' has the unknown dtype 'F99'"),
     ({'a': entry(dtype=['F32'])}, "'a' has the unknown dtype"),
     ({'a': entry(shape=(-2, -3))}, "the shape of 'a' is not a list"),
