@@ -31,6 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
       'stop_token': '',  # the token that ends a response; '' is the tokenizer's EOS
     }
   )
+  # How a prompt is shown: none (as it is) | template (a message in the tokenizer's chat template)
+  config.chat = 'none'
   config.model = ml_collections.ConfigDict(
     {
       'family': 'llama',  # llama | qwen2 | qwen3

@@ -7,7 +7,7 @@ only a few shapes are ever compiled.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -22,6 +22,9 @@ from maxent_lm.types import Batch
 
 if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
+
+
+Show = Callable[[Sequence[str]], Sequence[str]]
 
 
 class Sequences(NamedTuple):
@@ -138,16 +141,18 @@ class Graded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-  """Turns problems into token arrays and back."""
+  """Turns problems into token arrays and back; `show` makes of prompts what the model is shown."""
 
   task: Task
   tokenizer: 'PreTrainedTokenizerBase'
   eos_id: int
   prompt_multiple: int
+  show: Show = list
 
   def prompts(self, problems: Sequence[Problem]) -> list[list[int]]:
     """The prompts' token lists."""
-    return [encode(self.tokenizer, problem.prompt) for problem in problems]
+    shown = self.show([problem.prompt for problem in problems])
+    return [encode(self.tokenizer, text) for text in shown]
 
   def columns(self, prompts: list[list[int]], max_new_tokens: int) -> int:
     """Width of a training batch: bucketed prompt, response, and one column for the cut."""

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / 'maxent_lm'
 FLOORS = (
-  ('types', 'masked', 'hosts', 'process'),
+  ('types', 'masked', 'hosts', 'process', 'reading'),
   ('soft', 'lm', 'tasks'),
   ('algorithms', 'shaping', 'temperature', 'sampling', 'data', 'replay'),
   ('train', 'evaluation'),

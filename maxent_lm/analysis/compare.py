@@ -12,6 +12,7 @@ import ml_collections
 from maxent_lm import build
 from maxent_lm.analysis import enumerated, tables
 from maxent_lm.train import folder, lock
+from maxent_lm.train.metrics import read_metrics
 from maxent_lm.train.state import TrainState
 
 ROW = 'row.json'  # of a run that is finished and evaluated, with the config it is about
@@ -73,8 +74,9 @@ def _as_it_is(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[
 def stored_row(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
   """The row of a run that was finished and evaluated with this very config, else None."""
   path = workdir / ROW
-  stored = json.loads(path.read_text()) if path.exists() else {}
-  return stored['row'] if stored.get('config') == _plain(config) else None
+  stored = folder.read_json(path) if path.exists() else {}
+  row = stored.get('row')
+  return row if isinstance(row, dict) and stored.get('config') == _plain(config) else None
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _measured(
 
   run.collect = enumerated.Watched(run.collect, measure, every)
   last = measure(run.train())
-  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  lines = read_metrics(workdir / 'metrics.jsonl')
   points = [*(line for line in lines if 'exact/kl' in line), {'step': config.steps, **last}]
   names = enumerated.Distances._fields
   return {

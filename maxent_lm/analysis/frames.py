@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maxent_lm.analysis import runs
-from maxent_lm.analysis.runs import Row, Run
+from maxent_lm.analysis.runs import TOKEN, Row, Run
 
 if TYPE_CHECKING:
   import pandas as pd
-
-TOKEN = ('entropy', 'logp', 'value', 'soft_advantage', 'advantage')  # lists of a rollout's row
 
 
 def metrics(*workdirs: pathlib.Path | str, keys: Sequence[str] | None = None) -> 'pd.DataFrame':

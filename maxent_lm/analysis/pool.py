@@ -75,8 +75,8 @@ def estimate(seconds: float, done: int, total: int) -> str:
 def slots(workers: int) -> list[dict[str, str]]:
   """What each worker's environment says of its devices: a GPU each, else a share of the cores.
 
-  0 workers are as many as there are GPUs or else cores. More workers than GPUs share them, each with
-  a part of the memory; it pays for small models. Cores are not shared. Where a process cannot be
+  0 workers are as many as there are GPUs or else cores. More workers than GPUs share them, each
+  with a part of the memory; it pays for small models. Cores are not shared. Where a process cannot be
   kept on cores (outside Linux) every worker has all of them.
   """
   gpus = visible_gpus()
@@ -131,7 +131,7 @@ def _launch(work: Work, free: 'queue.Queue[Slot]') -> str | None:
       ).returncode
     if not status:
       return None
-    last = [line for line in log.read_text().splitlines() if line.strip()][-1:]
+    last = [line for line in log.read_text(errors='replace').splitlines() if line.strip()][-1:]
     return f'status {status}, {log}: {"".join(last)[:200]}'
   finally:
     free.put(slot)

@@ -2,13 +2,16 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from maxent_lm import reading
 from maxent_lm.train import folder
 from maxent_lm.train.metrics import read_metrics
 
 Row = dict[str, Any]
+
+TOKEN = ('entropy', 'logp', 'value', 'soft_advantage', 'advantage')  # lists of a rollout's row
 
 
 class Run(NamedTuple):
@@ -60,13 +63,13 @@ def read(workdir: pathlib.Path) -> Run:
     )
   return Run(
     name=workdir.resolve().name,
-    config=_object(workdir / 'config.json'),
-    versions=_object(workdir / 'versions.json'),
-    metrics=_rows(workdir / 'metrics.jsonl'),
-    samples=_rows(workdir / 'samples.jsonl'),
-    rollouts=_rows(workdir / 'rollouts.jsonl'),
-    evaluation=_object(workdir / 'evaluation.json'),
-    problems=read_metrics(workdir / 'evaluation.jsonl'),
+    config=_object(workdir / 'config.json', {'steps': int, 'algorithm': str, 'task': str}),
+    versions=_object(workdir / 'versions.json', {}),
+    metrics=_rows(workdir / 'metrics.jsonl', _metrics_fault),
+    samples=_rows(workdir / 'samples.jsonl', _sample_fault),
+    rollouts=_rows(workdir / 'rollouts.jsonl', _rollout_fault),
+    evaluation=_object(workdir / 'evaluation.json', {'samples': int}),
+    problems=reading.appended(workdir / 'evaluation.jsonl'),
   )
 
 
@@ -107,22 +110,48 @@ def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]
   return {key: values for key, values in rows.items() if any(each != values[0] for each in values)}
 
 
-def _object(path: pathlib.Path) -> Row:
+def _object(path: pathlib.Path, needs: Mapping[str, type]) -> Row:
   if not path.exists():
     return {}
-  try:
-    found = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{path} is damaged ({error}): restore or remove it') from error
-  if not isinstance(found, dict):
-    raise ValueError(f'{path} holds no JSON object: restore or remove it')
+  found = folder.read_json(path)
+  for name, kind in needs.items():
+    if type(found.get(name)) is not kind:
+      raise ValueError(f'{path} has no {kind.__name__} as its {name!r}: restore or remove it')
   return found
 
 
-def _rows(path: pathlib.Path) -> list[Row]:
-  """Rows of steps, in order."""
+def _rows(path: pathlib.Path, fault: Callable[[Row], str]) -> list[Row]:
+  """Rows of steps, in order; `fault` says what is wrong with one, '' if nothing."""
   rows = read_metrics(path)
   for number, row in enumerate(rows, start=1):
-    if not isinstance(row, dict) or not isinstance(row.get('step'), int):
-      raise ValueError(f"line {number} of {path} has no 'step': restore or remove the file")
+    if found := fault(row):
+      raise ValueError(f'row {number} of {path} {found}: restore or remove the file')
   return rows
+
+
+def _is_number(value: Any) -> bool:
+  return value is None or type(value) in (int, float)
+
+
+def _metrics_fault(row: Row) -> str:
+  bad = [name for name, value in row.items() if not _is_number(value)]
+  return f'has something else than a number as its {bad[0][:60]!r}' if bad else ''
+
+
+def _sample_fault(row: Row) -> str:
+  return '' if _is_number(row.get('reward')) else "has a 'reward' that is no number"
+
+
+def _rollout_fault(row: Row) -> str:
+  tokens = row.get('tokens')
+  if not isinstance(tokens, list) or not all(isinstance(each, str) for each in tokens):
+    return "has no list of texts as its 'tokens'"
+  for name in TOKEN:
+    values = row.get(name, [None] * len(tokens))
+    if not isinstance(values, list) or not all(map(_is_number, values)):
+      return f'has something else than numbers as its {name!r}'
+    if len(values) != len(tokens):
+      return f'has {len(tokens)} tokens and {len(values)} numbers as its {name!r}'
+  if not isinstance(row.get('value_of', ''), str):
+    return "has no text as its 'value_of'"
+  return _sample_fault(row)

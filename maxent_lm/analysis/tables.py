@@ -93,8 +93,8 @@ def stored(
   """
   wanted = json.loads(json.dumps(settings))
   if path.exists():
-    known = json.loads(path.read_text())
-    if known['settings'] == wanted:
+    known = folder.read_json(path)
+    if known.get('settings') == wanted and isinstance(known.get('row'), dict):
       return known['row']
   row = json.loads(json.dumps(compute()))
   path.parent.mkdir(parents=True, exist_ok=True)

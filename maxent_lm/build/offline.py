@@ -3,7 +3,7 @@
 import pathlib
 
 from maxent_lm.build.names import Config
-from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.policy import Policy, make_policy, make_show
 from maxent_lm.build.run import Run, check_rows, check_sampler_is_plain, make_run
 from maxent_lm.data import bucket
 from maxent_lm.lm import partition
@@ -30,7 +30,9 @@ def offline_run(config: Config, workdir: pathlib.Path) -> Run:
   policy = make_policy(config, workdir)
   check_rows('config.batch.prompts', batch.prompts, policy.mesh)
   examples = read_examples(path)
-  encoded = encode_examples(examples, policy.tokenizer, policy.eos_id)
+  encoded = encode_examples(
+    examples, policy.tokenizer, policy.eos_id, make_show(config, policy.tokenizer)
+  )
   limit = batch.max_prompt_tokens or max(len(each.prompt) for each in encoded)
   fits = [number for number, each in enumerate(encoded) if len(each.prompt) <= limit]
   if not fits:

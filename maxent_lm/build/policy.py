@@ -9,7 +9,8 @@ import jax
 
 from maxent_lm import hosts
 from maxent_lm.build.names import Config, choose
-from maxent_lm.lm import partition, pretrained
+from maxent_lm.data import Show
+from maxent_lm.lm import chat, partition, pretrained
 from maxent_lm.lm import tokenizer as tokenizers
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
@@ -164,6 +165,12 @@ def make_tokenizer(config: Config) -> 'PreTrainedTokenizerBase':
     'folder': lambda: tokenizers.load_tokenizer(pathlib.Path(config.tokenizer.folder)),
   }
   return choose('config.tokenizer.kind', config.tokenizer.kind, kinds)()
+
+
+def make_show(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> Show:
+  """How prompts are shown: as they are, or as the user's message of the chat template."""
+  kinds = {'none': lambda: list, 'template': lambda: chat.of_tokenizer(tokenizer)}
+  return choose('config.chat', config.chat, kinds)()
 
 
 def _stop_id(config: Config, tokenizer: 'PreTrainedTokenizerBase') -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from maxent_lm import hosts, replay
 from maxent_lm.build.guards import make_guards
 from maxent_lm.build.names import NAMES, Config, Names, choose
-from maxent_lm.build.policy import Policy, make_policy, score_chunk
+from maxent_lm.build.policy import Policy, make_policy, make_show, score_chunk
 from maxent_lm.build.tasks import make_task
 from maxent_lm.build.training import make_look, make_training
 from maxent_lm.build.update import make_measure
@@ -388,6 +388,7 @@ def make_reader(config: Config, policy: Policy, *, split: str, names: Names = NA
     tokenizer=policy.tokenizer,
     eos_id=policy.eos_id,
     prompt_multiple=config.batch.prompt_multiple,
+    show=make_show(config, policy.tokenizer),
   )
   lengths = np.array(
     [len(prompt) for prompt in reader.prompts([task[i] for i in range(len(task))])]

@@ -13,7 +13,6 @@ killed loop goes on where it was.
 
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -42,6 +41,7 @@ from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import semantic
 from maxent_lm.tasks.base import Problem, fingerprint
 from maxent_lm.tasks.code_answers import weakest_tier
+from maxent_lm.tasks.tfds import jsonl
 from maxent_lm.train import folder
 from maxent_lm.train.rounds import (
   FILTERS,
@@ -93,7 +93,7 @@ class SelfTraining:
         row = self._start() if number == 0 else self._round(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.write_json(path, {'round': number, **row})
-      rows.append(json.loads(path.read_text()))
+      rows.append(folder.read_json(path))
       folder.write_lines(self.workdir / 'rounds.jsonl', rows)
       yield rows[-1]
 
@@ -116,16 +116,13 @@ class SelfTraining:
     path = self._path(number)
     if not (path / 'kept.jsonl').exists():
       self._collect(number, path)
-    examples = [
-      Example(row['prompt_tokens'], row['response_tokens'])
-      for row in map(json.loads, (path / 'kept.jsonl').read_text().splitlines())
-    ]
+    examples = _read_kept(path / 'kept.jsonl')
     source = {'start': 0, 'current': number - 1}[self.config.self_training.continue_from]
     config = self.config.copy_and_resolve_references()
     config.update(init=str(self.model(source)), seed=self.config.seed + number)
     config.name = f'{self.config.name} {number}'
     state = example_run(config, path / 'train', examples).train()
-    sampled = json.loads((path / 'sampled.json').read_text())
+    sampled = folder.read_json(path / 'sampled.json')
     return {**sampled, **self.evaluation(state.params, self.policy.params)}
 
   def _collect(self, number: int, path: pathlib.Path) -> None:
@@ -306,6 +303,17 @@ def _hinted(problem: Problem, template: str) -> Problem:
   """The problem with its prompt in the template; only the two places are replaced."""
   answered = template.replace('{answer}', problem.answer)
   return problem._replace(prompt=answered.replace('{prompt}', problem.prompt))
+
+
+def _read_kept(path: pathlib.Path) -> list[Example]:
+  """What a round learns from; the file was written whole, so a torn line is damage, too."""
+  found = []
+  for number, row in jsonl.read_objects(str(path)):
+    parts = [row.get('prompt_tokens'), row.get('response_tokens')]
+    if not all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parts):
+      raise ValueError(f"line {number} of '{path}' has no lists of tokens: restore the file")
+    found.append(Example(*parts))
+  return found
 
 
 def _line(response: Response) -> Row:

@@ -1,7 +1,8 @@
 """Hugging Face folder <-> parameters: config.json and safetensors, without torch.
 
 A folder holds `config.json` and either `model.safetensors` or several files named by
-`model.safetensors.index.json`. Only safetensors are read: they cannot run code.
+`model.safetensors.index.json`. Only safetensors are read: they cannot run code. No file outside the
+folder is, whatever the index or a link says.
 """
 
 import contextlib
@@ -10,16 +11,18 @@ import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from maxent_lm import reading
 from maxent_lm.lm import partition
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.hf_config import as_json, load_config, read_json
+from maxent_lm.lm.safe_tensors import Tensor, read_header
 from maxent_lm.types import Array, Params
 
 Folder = str | os.PathLike[str]
@@ -29,6 +32,7 @@ __all__ = ['load_config', 'load_params', 'save']
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 FLOATS = ('F32', 'F16', 'BF16')
+PICKLED = ('.bin', '.pt', '.pth', '.ckpt', '.pkl')
 # Parameter path -> (name of the stored tensor, how it is stored). 'linear': [out, in], both
 # flattened, so ours is its transpose reshaped; 'flat': our axes flattened; 'same': as ours.
 TENSORS: Mapping[tuple[str, ...], tuple[str, str]] = {
@@ -88,41 +92,45 @@ def _stored(path: tuple, leaf: Array) -> list[Stored]:
   return [Stored(f'model.layers.{i}.{name}', shape, kind, ours) for i in range(leaf.shape[0])]
 
 
-def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
-  """The safetensors files of a folder, from the single file or the index."""
+def _weight_files(folder: pathlib.Path) -> dict[pathlib.Path, set[str]]:
+  """The safetensors files of a folder, with the tensors that the index promises of each."""
   if (folder / WEIGHTS).exists():
-    return [folder / WEIGHTS]
+    return {reading.confined(folder, WEIGHTS): set()}
   if not (folder / INDEX).exists():
+    pickled = sorted(path.name for path in folder.glob('*') if path.suffix in PICKLED)
     raise FileNotFoundError(
       f'{folder} holds neither {WEIGHTS} nor {INDEX}; save the model there as safetensors.'
+      + (f' ({pickled[0]} is a pickle, which can run code and is never opened.)' if pickled else '')
     )
-  names = read_json(folder / INDEX).get('weight_map')
+  names = read_json(folder, INDEX).get('weight_map')
   if not isinstance(names, dict) or not names:
     raise ValueError(f'{folder / INDEX} has no weight_map; fetch it again.')
-  for name in names.values():
+  files: dict[pathlib.Path, set[str]] = {}
+  for tensor, name in names.items():
     if not isinstance(name, str) or name != os.path.basename(name) or name in ('', '.', '..'):
       raise ValueError(
         f'{folder / INDEX} points outside its folder, at {name!r}; file names must be plain.'
       )
-    if not (folder / name).is_file():
-      raise FileNotFoundError(f'{folder / name} is named by {INDEX} but missing; fetch it.')
-  return [folder / name for name in sorted(set(names.values()))]
+    files.setdefault(folder / name, set()).add(tensor)
+  for path in files:
+    if path.suffix != '.safetensors':
+      raise ValueError(f'{path} is named by {INDEX} but is no .safetensors file; convert it first.')
+    if not reading.confined(folder, path.name).is_file():
+      raise FileNotFoundError(f'{path} is named by {INDEX} but missing; fetch it.')
+  return files
 
 
-@contextlib.contextmanager
-def _open_all(folder: pathlib.Path) -> Generator[dict[str, Any]]:
-  """Every tensor name of a folder -> the open file that holds it."""
-  import safetensors
-
-  with contextlib.ExitStack() as stack:
-    where = {}
-    for path in _weight_files(folder):
-      try:
-        file = stack.enter_context(safetensors.safe_open(path, framework='numpy'))
-      except (OSError, safetensors.SafetensorError) as error:
-        raise ValueError(f'{path} is not a readable safetensors file ({error}).') from error
-      where |= dict.fromkeys(file.keys(), file)
-    yield where
+def _read_headers(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, Tensor]]:
+  """Every tensor name of a folder -> the file that holds it, and what its header says."""
+  found: dict[str, tuple[pathlib.Path, Tensor]] = {}
+  for path, promised in _weight_files(folder).items():
+    tensors = read_header(path)
+    if lacking := sorted(promised - tensors.keys()):
+      raise ValueError(f'{path} lacks {lacking[0][:60]!r}, which {INDEX} says is there; fetch it.')
+    if twice := sorted(tensors.keys() & found.keys()):
+      raise ValueError(f'{path} holds {twice[0][:60]!r} once more; a name must be in one file.')
+    found |= {name: (path, tensor) for name, tensor in tensors.items()}
+  return found
 
 
 def _ignored(name: str, config: LMConfig) -> bool:
@@ -130,22 +138,21 @@ def _ignored(name: str, config: LMConfig) -> bool:
   return name.endswith('.rotary_emb.inv_freq') or (config.tied and name == 'lm_head.weight')
 
 
-def _check_headers(
-  folder: pathlib.Path, where: Mapping[str, Any], wanted: list[Stored], config: LMConfig
+def _check_tensors(
+  folder: pathlib.Path, tensors: Mapping[str, Tensor], wanted: list[Stored], config: LMConfig
 ) -> None:
   """Raises ValueError if the names, shapes or types in the files are not those of `config`."""
-  shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in where.items()}
   names = {tensor.name for tensor in wanted}
   wrong = [
-    f'{t.name} is {list(shapes[t.name])} and not {list(t.shape)}'
+    f'{t.name} is {list(tensors[t.name].shape)} and not {list(t.shape)}'
     for t in wanted
-    if t.name in shapes and shapes[t.name] != t.shape
+    if t.name in tensors and tensors[t.name].shape != t.shape
   ]
-  types = {name: str(file.get_slice(name).get_dtype()) for name, file in where.items()}
-  wrong += [f'{n} is {types[n]}' for n in names & types.keys() if types[n] not in FLOATS]
+  types = {name: tensors[name].dtype for name in names & tensors.keys()}
+  wrong += [f'{name} is {dtype}' for name, dtype in types.items() if dtype not in FLOATS]
   faults = {
-    'missing': sorted(names - shapes.keys()),
-    'unexpected': sorted(n for n in shapes.keys() - names if not _ignored(n, config)),
+    'missing': sorted(names - tensors.keys()),
+    'unexpected': sorted(n[:90] for n in tensors.keys() - names if not _ignored(n, config)),
     'of another shape or type': sorted(wrong),
   }
   found = '; '.join(
@@ -157,25 +164,42 @@ def _check_headers(
     raise ValueError(f'The tensors in {folder} are not those of its configuration: {found}.')
 
 
+@contextlib.contextmanager
+def _open_all(paths: Iterable[pathlib.Path]) -> Generator[dict[pathlib.Path, Any]]:
+  """The open files."""
+  import safetensors
+
+  with contextlib.ExitStack() as stack:
+    files = {}
+    for path in paths:
+      try:
+        files[path] = stack.enter_context(safetensors.safe_open(path, framework='numpy'))
+      except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f'{path} is not a readable safetensors file ({error}).') from error
+    yield files
+
+
 def load_params(folder: Folder, config: LMConfig, shardings: Params | None = None) -> Params:
   """The parameters in a Hugging Face folder, in `config.param_dtype`.
 
-  Names, shapes and types are compared with `config` before anything is read, so a folder of another
-  model is refused at once. `shardings` (see `partition.param_shardings`) places each parameter as
-  soon as it is read; the host never holds more than one stacked parameter. Raises FileNotFoundError
-  or ValueError.
+  The headers of the files are checked (safe_tensors.py) and names, shapes and types are compared
+  with `config` before anything is read, so a folder of another model is refused at once.
+  `shardings` (see `partition.param_shardings`) places each parameter as soon as it is read; the
+  host never holds more than one stacked parameter. Raises FileNotFoundError or ValueError.
   """
   folder = pathlib.Path(folder)
   abstract = LM(config).abstract_params()
   flat = jax.tree_util.tree_flatten_with_path(abstract)[0]
-  with _open_all(folder) as where:
-    _check_headers(folder, where, [t for path, leaf in flat for t in _stored(path, leaf)], config)
+  stored = _read_headers(folder)
+  tensors = {name: tensor for name, (_, tensor) in stored.items()}
+  _check_tensors(folder, tensors, [t for path, leaf in flat for t in _stored(path, leaf)], config)
+  with _open_all({path for path, _ in stored.values()}) as files:
 
     def read(path: tuple, leaf: Array, sharding: jax.sharding.NamedSharding | None = None) -> Array:
       tensors = _stored(path, leaf)
       values = np.empty((len(tensors), *tensors[0].ours), leaf.dtype)
       for i, tensor in enumerate(tensors):
-        values[i] = tensor.read(where[tensor.name].get_tensor(tensor.name))
+        values[i] = tensor.read(files[stored[tensor.name][0]].get_tensor(tensor.name))
       return partition.place(values.reshape(leaf.shape), sharding)
 
     trees = (abstract,) if shardings is None else (abstract, shardings)

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from maxent_lm import reading
 from maxent_lm.lm.config import LMConfig
 
 if TYPE_CHECKING:
@@ -15,30 +16,51 @@ if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
 
 PAD, EOS, UNKNOWN = '<pad>', '<eos>', '<unk>'
+READ = ('.json', '.txt', '.model', '.jinja', '.vocab', '.tiktoken')  # by the libraries
+SETTINGS = 'tokenizer_config.json'
 BROKEN = '\ufffd'  # what a part of a character is decoded to
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> 'PreTrainedTokenizerBase':
   """The tokenizer saved in `folder`: local files only, and none of its code is run.
 
-  Raises FileNotFoundError if there is no such folder, ValueError if it holds no usable tokenizer.
+  Raises FileNotFoundError if there is no such folder, ValueError if it holds no usable tokenizer,
+  one that asks for code of its own, a file beyond `reading.OBJECT` bytes or a link that leaves it.
   """
   from transformers import AutoTokenizer
 
   if not pathlib.Path(folder).is_dir():
     raise FileNotFoundError(f'{folder} is not a folder; give one that holds tokenizer.json.')
+  _check_files(pathlib.Path(folder))
   try:
     tokenizer = AutoTokenizer.from_pretrained(
       folder, local_files_only=True, trust_remote_code=False
     )
-  except Exception as error:  # whatever a damaged file makes the two libraries raise
+  except BaseException as error:  # whatever a damaged file makes the two libraries raise
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+      raise
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
     raise ValueError(
-      f'{folder} holds no tokenizer that can be loaded ({str(error).splitlines()[0]}); '
+      f'{folder} holds no tokenizer that can be loaded ({reason[:200]}); '
       'save one there with save_pretrained.'
     ) from error
-  if tokenizer is None:
+  if not tokenizer:
     raise ValueError(f'{folder} holds a model that has no tokenizer; use another folder.')
   return tokenizer
+
+
+def _check_files(folder: pathlib.Path) -> None:
+  """What the libraries may read of a folder, before they do."""
+  for path in folder.iterdir():
+    if path.suffix in READ and reading.confined(folder, path.name).is_file():
+      reading.check_size(path)
+    if path.name == SETTINGS:
+      settings = reading.read_object(path, cure='fetch it again.')
+      if settings.get('auto_map'):
+        raise ValueError(
+          f'{path} asks for code of its own (auto_map), which is never run; use a folder with a '
+          'tokenizer that needs none.'
+        )
 
 
 def _wrap(tokenizer: 'tokenizers.Tokenizer', **special: str) -> 'PreTrainedTokenizerBase':

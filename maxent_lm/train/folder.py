@@ -23,7 +23,7 @@ from typing import Any
 
 import jax
 
-from maxent_lm import hosts
+from maxent_lm import hosts, reading
 from maxent_lm.tasks.sandbox.jail import TIERS
 
 KNOBS = ('alpha', 'beta', 'sampler')
@@ -49,6 +49,7 @@ CLASSES: Mapping[str, str] = {
 }
 # Sections with whatever keys their user gives: one that is new there is no newer version's.
 OPEN = ('config.reasoning_gym.options.',)
+CURE = 'restore or remove it'  # of a file that is damaged
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'transformers', 'numpy')
 
 
@@ -83,7 +84,7 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> list[str]:
   path = workdir / 'config.json'
   if not path.exists():
     return []
-  old, new = flat(json.loads(path.read_text())), flat(json.loads(json.dumps(config)))
+  old, new = flat(read_json(path)), flat(json.loads(json.dumps(config)))
   found: dict[str, list[str]] = {FROZEN: [], WARN: [], FREE: []}
   for key in sorted(old.keys() | new.keys()):
     if key not in old or key not in new or old[key] != new[key]:
@@ -120,7 +121,7 @@ def check_data(workdir: pathlib.Path, fingerprint: str) -> None:
     ValueError: the files have changed.
   """
   path = workdir / 'data.json'
-  known = json.loads(path.read_text())['sha256'] if path.exists() else fingerprint
+  known = _text(path, 'sha256') if path.exists() else fingerprint
   if known != fingerprint:
     raise ValueError(
       f'{workdir} was started with other data: the SHA-256 of its files was {known[:12]}... and is '
@@ -137,12 +138,26 @@ def check_sandbox(workdir: pathlib.Path, tier: str) -> None:
   path = workdir / 'sandbox.json'
   if not tier or not path.exists():
     return
-  first = json.loads(path.read_text())['tier']
+  first = _text(path, 'tier')
+  if first not in TIERS:
+    raise ValueError(f'{path} names the sandbox {first[:60]!r}, which is not known: {CURE}')
   if TIERS.index(tier) > TIERS.index(first):
     raise ValueError(
       f"{workdir} was started with the sandbox '{first}' and this machine gives only '{tier}'; go "
       'on where the first one works or choose another --workdir'
     )
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """The object in a file of a run folder; raises ValueError if it is damaged."""
+  return reading.read_object(path, cure=CURE, constants=reading.WRITTEN)
+
+
+def _text(path: pathlib.Path, key: str) -> str:
+  value = read_json(path).get(key)
+  if not isinstance(value, str):
+    raise ValueError(f'{path} has no text as its {key!r}: {CURE}')
+  return value
 
 
 def flat(tree: dict[str, Any], prefix: str = 'config') -> dict[str, Any]:

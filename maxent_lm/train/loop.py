@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import jax
 
 from maxent_lm import hosts, process
-from maxent_lm.train import finite
+from maxent_lm.train import finite, signals
 from maxent_lm.train import look as looking
-from maxent_lm.train import signals
 from maxent_lm.train import skips as skipping
 from maxent_lm.train.checkpoint import Checkpointer
 from maxent_lm.train.collect import Collected

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from maxent_lm import reading
 from maxent_lm.train.folder import write_text
 
 
@@ -46,14 +47,15 @@ class MetricsWriter:
 
 
 def read_metrics(path: pathlib.Path | str) -> list[dict[str, Any]]:
-  """The rows of a `metrics.jsonl`, in order; a torn last line (a killed run) is left out."""
-  path = pathlib.Path(path)
-  rows = []
-  for line in path.read_text().splitlines() if path.exists() else ():
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      break
+  """The rows of a `metrics.jsonl`, in order; a torn last line (a killed run) is left out.
+
+  Raises:
+    ValueError: another line is damaged or has no step.
+  """
+  rows = reading.appended(path)
+  for number, row in enumerate(rows, 1):
+    if type(row.get('step')) is not int:
+      raise ValueError(f"row {number} of {path} has no 'step': restore or remove the file")
   return rows
 
 

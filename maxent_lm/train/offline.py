@@ -10,7 +10,6 @@ The first is the second with rewards 1 and 0. Responses are text without the tok
 
 import dataclasses
 import json
-import math
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -29,6 +28,9 @@ from maxent_lm.types import Batch
 
 if TYPE_CHECKING:
   from transformers import PreTrainedTokenizerBase
+
+
+LARGEST = 2.0**127  # a reward that float32 holds
 
 
 class Example(NamedTuple):
@@ -88,12 +90,19 @@ def has_pair(row: dict[str, Any]) -> bool:
 
 
 def encode_examples(
-  examples: Sequence[Example], tokenizer: 'PreTrainedTokenizerBase', eos_id: int
+  examples: Sequence[Example],
+  tokenizer: 'PreTrainedTokenizerBase',
+  eos_id: int,
+  show: data.Show = list,
 ) -> list[Encoded]:
-  """The examples in tokens. Raises ValueError for a prompt without any, naming its line."""
+  """The examples in tokens, prompts as `show` makes them.
+
+  Raises ValueError for a prompt without tokens, naming its line.
+  """
   encoded = []
-  for example in examples:
-    prompt = encode(tokenizer, example.prompt)
+  shown = show([example.prompt for example in examples])
+  for example, text in zip(examples, shown, strict=True):
+    prompt = encode(tokenizer, text)
     if not prompt:
       raise ValueError(f'line {example.line} has a prompt without tokens: correct or remove it.')
     ids = tokenizer(example.texts, add_special_tokens=False)['input_ids']
@@ -195,7 +204,7 @@ def _problem(row: dict[str, Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+  return type(value) in (int, float) and abs(value) < LARGEST
 
 
 def _example(row: dict[str, Any], line: int) -> Example:

@@ -126,7 +126,7 @@ def test_unreadable_configs_name_the_path(tmp_path):
   with pytest.raises(FileNotFoundError, match='config.json does not exist'):
     pretrained.load_config(tmp_path)
   (tmp_path / 'config.json').write_text('{"model_type": ')
-  with pytest.raises(ValueError, match=r'config\.json cannot be read as JSON'):
+  with pytest.raises(ValueError, match=r'config\.json is damaged, it is not JSON'):
     pretrained.load_config(tmp_path)
   (tmp_path / 'config.json').write_text('[]')
   with pytest.raises(ValueError, match='does not hold a JSON object'):

@@ -12,6 +12,7 @@ import time
 from decimal import Decimal
 from fractions import Fraction
 
+import fuzzing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -408,7 +409,7 @@ def test_words_within_words():
   assert extract_word('#### valid', words) == 'valid'
 
 
-@settings(max_examples=500, deadline=None)
+@fuzzing.fuzzed(500)
 @given(
   st.text(max_size=60)
   | st.lists(

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 
+import fuzzing
 import pytest
 from answer_variants import variants
 from hostile_answers import HOSTILE, MARK
@@ -50,7 +51,6 @@ HERE = pathlib.Path(__file__).parent
 with open(HERE / 'equivalence_pairs.tsv', encoding='utf-8') as file:
   PAIRS = list(csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE))
 MATH500 = (HERE / 'math500_answers.txt').read_text(encoding='utf-8').splitlines()
-FUZZ = int(os.environ.get('MAXENT_LM_FUZZ', '400'))  # strings; 10,000 take a few minutes
 IDENTITIES = 'identities'  # the kind of pairs that need sympy
 
 needs_sympy = pytest.mark.skipif(not symbolic.warm(), reason='needs sympy')
@@ -95,7 +95,7 @@ STRUCTURES = st.one_of(
 )
 
 
-@settings(max_examples=FUZZ, deadline=None)
+@fuzzing.fuzzed(400)  # 10,000 take a few minutes
 @given(STRINGS, STRINGS)
 def test_any_strings_are_compared(left, right):
   assert value(left) is None or readable(left)

@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+import fuzzing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,7 +169,7 @@ def test_division_by_zero_has_a_class_but_no_value():
   assert evaluate('5/(3-3)') is None and canonical('5/(3-3)') == '5/(3-3)'
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzing.fuzzed(300)
 @given(st.text('0123456789+-*/() ', max_size=70))
 def test_no_text_raises(text):
   found = analyse(text)

@@ -6,9 +6,10 @@ import json
 import os
 import pathlib
 
+import fuzzing
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maxent_lm.tasks import countdown, expressions
@@ -52,7 +53,7 @@ def test_grade(response, reward):
   assert grade(NUMBERS, response) == reward
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzing.fuzzed(300)
 @given(st.text(max_size=60) | st.text('0123456789+-*/()= \n', max_size=60))
 def test_any_text_is_graded(text):
   assert grade(NUMBERS, text) in (0, 1) and isinstance(expression_of(text), str)

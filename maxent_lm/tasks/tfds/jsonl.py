@@ -14,16 +14,16 @@ for it, and a killed one leaves nothing that would be read.
 """
 
 import contextlib
-import gzip
 import hashlib
 import importlib
 import json
 import os
 import pathlib
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from maxent_lm import reading
 
 Row = dict[str, Any]
 
@@ -59,18 +59,8 @@ def find_file(data_dir: str, stem: str) -> str:
   )
 
 
-def _lines(path: str) -> Iterator[str]:
-  try:
-    with (gzip.open if path.endswith('.gz') else open)(path, 'rt', encoding='utf-8') as file:
-      yield from file
-  except (gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
-    raise ValueError(f"'{path}' is damaged ({error}): get the file again.") from error
-
-
 def _check(row: Any, fields: Mapping[str, str]) -> str:
   """What is wrong with a row; '' if nothing."""
-  if not isinstance(row, dict):
-    return 'is not a JSON object'
   for name, kind in fields.items():
     if name not in row and kind != 'optional':
       return f"has no field '{name}'"
@@ -85,7 +75,13 @@ def read_objects(path: str) -> Iterator[tuple[int, Row]]:
   Raises:
     ValueError: a damaged file, or a line that is no JSON object; with the number of the line.
   """
-  for number, row in _parsed(path):
+  for number, line in reading.lines(path):
+    if not line.strip():
+      continue
+    try:
+      row = reading.parse(line)
+    except ValueError as error:
+      raise ValueError(f"line {number} of '{path}' {error}: correct or remove it.") from None
     if not isinstance(row, dict):
       raise ValueError(f"line {number} of '{path}' is not a JSON object: correct or remove it.")
     yield number, row
@@ -97,7 +93,7 @@ def read_rows(path: str, fields: Mapping[str, str]) -> Iterator[Row]:
   Raises:
     ValueError: a damaged file, or a line that is no row; with the number of the line.
   """
-  for number, row in _parsed(path):
+  for number, row in read_objects(path):
     problem = _check(row, fields)
     if problem:
       raise ValueError(f"line {number} of '{path}' {problem}: correct or remove it.")
@@ -110,24 +106,17 @@ def _given(row: Row, name: str, kind: str) -> Any:
   return '' if row.get(name) is None else str(row[name])
 
 
-def _parsed(path: str) -> Iterator[tuple[int, Any]]:
-  """(line number, what stands there) of every line that is not empty; None where it is no JSON."""
-  for number, line in enumerate(_lines(path), 1):
-    if line.strip():
-      row: Any = None
-      with contextlib.suppress(ValueError, RecursionError):
-        row = json.loads(line)
-      yield number, row
-
-
 def fingerprint(path: str) -> str:
   """SHA-256 of the bytes of a file, in hexadecimal digits."""
-  return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _digest(path: str, fields: Mapping[str, str]) -> str:
-  own = json.dumps([FORMAT, sorted(fields.items())]).encode()
-  return hashlib.sha256(own + pathlib.Path(path).read_bytes()).hexdigest()[:16]
+  digest = hashlib.sha256(json.dumps([FORMAT, sorted(fields.items())]).encode())
+  with open(path, 'rb') as file:
+    hashlib.file_digest(file, lambda: digest)  # goes on from the fields
+  return digest.hexdigest()[:16]
 
 
 def _load(module: str) -> Any:

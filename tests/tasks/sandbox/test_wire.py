@@ -5,6 +5,7 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+import fuzzing
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ def test_values_cross_unchanged(value):
   assert back == value and types(back) == types(value)
 
 
+@fuzzing.fuzzed(100)
 @hypothesis.given(st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_an_error(data):
   for tag in (b'', *wire.DECODERS):
@@ -48,6 +50,7 @@ def test_any_bytes_are_a_value_or_an_error(data):
       pass
 
 
+@fuzzing.fuzzed(100)
 @hypothesis.given(values, st.data())
 def test_damaged_bytes_are_a_value_or_an_error(value, data):
   whole = wire.encode(value)
