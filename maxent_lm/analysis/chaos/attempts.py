@@ -33,13 +33,15 @@ class Lab(NamedTuple):
 
   Attributes:
     command: script and flags, but for --workdir.
-    workdir: of the caches and of what is written down.
-    scratch: of the run folders, perhaps a small file system of their own.
+    workdir: of the undisturbed run and its digest.
+    scratch: of the others, perhaps on a small disk.
+    cache: of compiled programs.
   """
 
   command: Sequence[str]
   workdir: pathlib.Path
   scratch: pathlib.Path
+  cache: pathlib.Path
 
 
 class Ended(NamedTuple):
@@ -111,7 +113,7 @@ def _start(
   lab: Lab, arguments: Sequence[str], log: pathlib.Path, *, cold: bool = False
 ) -> 'subprocess.Popen[bytes]':
   """Python with these arguments; `cold` is without anything that was compiled before."""
-  cache = lab.workdir / ('cold' if cold else 'cache')
+  cache = lab.workdir / 'cold' if cold else lab.cache
   if cold:
     shutil.rmtree(cache, ignore_errors=True)
   environment = {

@@ -39,14 +39,14 @@ def kills(workdir: pathlib.Path, count: float, *, seed: int) -> Table:
   )
   _run(workdir, workdir / f'kills_{seed}', book, lambda: len(book.strikes()) < total)
   strikes, done = book.strikes(), book.cycles()
-  rows = [{'point': name, **_count(strikes, done, 'point', name)} for name in schedule.POINTS]
+  rows = [{'point': name, **tally(strikes, done, 'point', name)} for name in schedule.POINTS]
   everywhere = all(row['there'] for row in rows)
   gates = [
     Gate(f'{len(strikes)} of {total} kills struck', len(strikes) == total),
     Gate('every point was truly struck', everywhere or total < 2 * len(rows)),
     Gate('every run ended as the undisturbed one', all(c['verdict'] == 'equal' for c in done)),
   ]
-  rows.append({'point': 'all', **_count(strikes, done)})
+  rows.append({'point': 'all', **tally(strikes, done)})
   return Table(('point', *COUNTED), rows, _note(done), gates)
 
 
@@ -63,8 +63,8 @@ def soak(workdir: pathlib.Path, minutes: float, *, seed: int) -> Table:
     scratch = folder / 'disk' if mounted else folder
     _run(workdir, scratch, book, lambda: book.seconds() < 60 * minutes)
   strikes, done = book.strikes(), book.cycles()
-  rows = [{'fault': name, **_count(strikes, done, 'kind', name)} for name in kinds]
-  rows.append({'fault': 'all', **_count(strikes, done)})
+  rows = [{'fault': name, **tally(strikes, done, 'kind', name)} for name in kinds]
+  rows.append({'fault': 'all', **tally(strikes, done)})
   gates = [
     Gate('every run ended as the undisturbed one, or with a reason', all(c['right'] for c in done)),
     Gate('SIGTERM in a step: status 143, and the step was saved', _terms_are_right(strikes)),
@@ -104,8 +104,9 @@ def _run(
   workdir: pathlib.Path, scratch: pathlib.Path, book: Book, goes_on: Callable[[], bool]
 ) -> None:
   """Runs as long as that holds, and as faults strike."""
-  warm_start(COUNTDOWN, workdir)
-  lab = Lab(command(COUNTDOWN, workdir), workdir, scratch)
+  cache = workdir / 'cache'
+  warm_start(COUNTDOWN, workdir, cache)
+  lab = Lab(command(COUNTDOWN, workdir), workdir, scratch, cache)
   reference = cycles.make_reference(lab)
   idle = 0
   while goes_on() and idle < IDLE:
@@ -114,7 +115,7 @@ def _run(
     idle = 0 if len(book.strikes()) > before else idle + 1
 
 
-def _count(strikes: Rows, done: Rows, column: str = '', value: str = '') -> dict[str, int]:
+def tally(strikes: Rows, done: Rows, column: str = '', value: str = '') -> dict[str, int]:
   """Of the faults that have the value in that column, or of all."""
   chosen = [row for row in strikes if not column or row[column] == value]
   ends = {row['cycle']: _end(row) for row in done}
@@ -170,11 +171,12 @@ def _small_disk(path: pathlib.Path) -> Generator[bool, None, None]:
 def _grown(workdir: pathlib.Path, name: str, steps: int, seed: int) -> dict[str, Any]:
   """The row of one run."""
   subject, folder = ALONE[name], workdir / f'steps_{name}'
-  warm_start(subject, folder)
+  warm_start(subject, folder, workdir / 'cache')
   shutil.rmtree(folder / 'run', ignore_errors=True)
   flags = (f'--config.steps={steps}', f'--config.seed={seed}', '--config.checkpoint.every=50')
   flags += ('--config.samples_every=50',)
-  ended, seen = watched(Lab((*command(subject, folder), *flags), workdir, folder), folder / 'run')
+  lab = Lab((*command(subject, folder), *flags), workdir, folder, workdir / 'cache')
+  ended, seen = watched(lab, folder / 'run')
   if ended.status:
     raise RuntimeError(f'the run that was left alone ended with {ended.status}: {ended.said}')
   found = growth.of(seen)

@@ -158,8 +158,7 @@ def _append(path: pathlib.Path, row: dict[str, Any]) -> None:
 
 def _line(fault: Fault, row: dict[str, Any]) -> str:
   """What is told of a fault."""
-  where = (
-    fault.point if row['hit'] else f'{"/".join(row["inside"]) or "between"}, not {fault.point}'
-  )
+  inside = '/'.join(row['inside']) or 'between'
+  where = fault.point if row['hit'] else f'{inside}, not {fault.point}'
   harmed = f' of {row["harmed"]}' if row['harmed'] else ''
   return f'{fault.kind}{harmed} in {where} at step {row["step"]}, saved {row["saved"]}'

@@ -42,12 +42,16 @@ def of_tree(tree: Any) -> str:
   """Of every leaf's path, dtype, shape and bytes."""
   digest = hashlib.sha256()
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    if jax.dtypes.issubdtype(getattr(leaf, 'dtype', None), jax.dtypes.prng_key):
-      leaf = jax.random.key_data(leaf)
-    array = np.asarray(leaf)
+    array = on_host(leaf)
     digest.update(f'{jax.tree_util.keystr(path)} {array.dtype} {array.shape} '.encode())
     digest.update(array.tobytes())
   return digest.hexdigest()
+
+
+def on_host(leaf: Any) -> np.ndarray:
+  """The numbers of a leaf, also of a key."""
+  is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
 def of_run(folder: pathlib.Path) -> dict[str, str]:

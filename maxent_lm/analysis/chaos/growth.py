@@ -35,7 +35,7 @@ class Growth(NamedTuple):
     slope: bytes a step, the median of the slopes between all pairs (Theil-Sen).
     low: of its 95% interval.
     high: likewise.
-    more: by name of `COUNTED`, how many more there were at most in the last third than in the first.
+    more: how many more there were at most in the last third than in the first, of `COUNTED`.
   """
 
   slope: float

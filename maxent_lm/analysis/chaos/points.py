@@ -62,11 +62,20 @@ class Striker:
   @contextlib.contextmanager
   def inside(self, point: str) -> Generator[None, None, None]:
     """Marks what the process is in."""
-    self._inside.append(point)
+    self.enter(point)
     try:
-      self.reach(point)
       yield
     finally:
+      self.leave(point)
+
+  def enter(self, point: str) -> None:
+    """As `inside`, until `leave`."""
+    self._inside.append(point)
+    self.reach(point)
+
+  def leave(self, point: str) -> None:
+    """Does nothing if it was not entered."""
+    if point in self._inside:
       self._inside.remove(point)
 
   def reach(self, point: str) -> None:
@@ -161,19 +170,20 @@ def mark(striker: Striker) -> None:
   train = Run.train
 
   def marked(run: Run) -> Any:
+    striker.leave('start')
     run.update = striker.wrap('update', run.update)
     return train(run)
 
   mock.patch.object(Run, 'train', marked).start()
-  compiling = contextlib.ExitStack()
 
   def begins(event: str, **_: Any) -> None:
     if event.endswith('/compile_requests_use_cache'):
-      compiling.enter_context(striker.inside('compile'))
+      striker.enter('compile')
 
-  def ends(event: str, _: float, **__: Any) -> None:
+  def ends(event: str, duration_secs: float, **_: Any) -> None:
+    del duration_secs
     if event.endswith('/backend_compile_duration'):
-      compiling.close()
+      striker.leave('compile')
 
   jax.monitoring.register_event_listener(begins)
   jax.monitoring.register_event_duration_secs_listener(ends)
@@ -185,7 +195,7 @@ def main() -> None:
   ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
   if strike:
     striker = Striker(Strike(**json.loads(strike)))
-    striker.reach('start')
+    striker.enter('start')
     sys.addaudithook(striker.audit)
     mark(striker)
   sys.argv = [script, *flags]

@@ -38,17 +38,17 @@ class Point(NamedTuple):
 
 
 POINTS = {
-  'start': Point(1, 5.0),  # before anything is imported
-  'folder': Point(8, 0.002),  # the files that tell what was run
-  'compile': Point(22, 1.0, cold=True),
-  'restore': Point(1, 0.2, resumed=True),
-  'rollout': Point(12, 0.02),
-  'grading': Point(6, 0.001),
-  'update': Point(6, 0.02),
-  'metrics': Point(8, 0.0005),
-  'save': Point(90, 0.02),  # each time that something is made or named
-  'delete': Point(90, 0.0),  # each file and folder of an old checkpoint
-  'export': Point(6, 0.001),  # of the finished policy
+  'start': Point(1, 5.0),  # until training begins
+  'folder': Point(8, 0.0),  # each file that tells what was run
+  'compile': Point(22, 0.3, cold=True),  # each program
+  'restore': Point(1, 0.02, resumed=True),
+  'rollout': Point(24, 0.02),
+  'grading': Point(12, 0.001),
+  'update': Point(12, 0.02),
+  'metrics': Point(16, 0.0005),  # each line, and each file that holds some
+  'save': Point(200, 0.02),  # each file or folder of a checkpoint
+  'delete': Point(60, 0.0),  # each file or folder of an old one
+  'export': Point(6, 0.0),  # each file of the finished policy
 }
 
 

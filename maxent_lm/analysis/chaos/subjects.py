@@ -56,7 +56,7 @@ def command(subject: Subject, workdir: pathlib.Path) -> tuple[str, ...]:
   return (*_script('train.py', subject, 'soft_q'), start, *subject.flags)
 
 
-def warm_start(subject: Subject, workdir: pathlib.Path) -> None:
+def warm_start(subject: Subject, workdir: pathlib.Path, cache: pathlib.Path) -> None:
   """A policy that is right now and then, so that rewards tell responses apart.
 
   Raises:
@@ -64,7 +64,7 @@ def warm_start(subject: Subject, workdir: pathlib.Path) -> None:
   """
   if (workdir / 'warm' / 'model').exists():
     return
-  lab = Lab((*_script('pretrain.py', subject, 'pretrain'), *subject.warm), workdir, workdir)
+  lab = Lab((*_script('pretrain.py', subject, 'pretrain'), *subject.warm), workdir, workdir, cache)
   ended = plain(lab, workdir / 'warm')
   if ended.status:
     raise RuntimeError(f'the warm start ended with {ended.status}: {ended.said}')
