@@ -76,8 +76,8 @@ def slots(workers: int) -> list[dict[str, str]]:
   """What each worker's environment says of its devices: a GPU each, else a share of the cores.
 
   0 workers are as many as there are GPUs or else cores. More workers than GPUs share them, each
-  with a part of the memory; it pays for small models. Cores are not shared. Where a process cannot be
-  kept on cores (outside Linux) every worker has all of them.
+  with a part of the memory; it pays for small models. Cores are not shared. Where a process cannot
+  be kept on cores (outside Linux) every worker has all of them.
   """
   gpus = visible_gpus()
   if gpus:
