@@ -309,7 +309,7 @@ def _read_kept(path: pathlib.Path) -> list[Example]:
   """What a round learns from; the file was written whole, so a torn line is damage, too."""
   found = []
   for number, row in jsonl.read_objects(str(path)):
-    parts = [row.get('prompt_tokens'), row.get('response_tokens')]
+    parts: list[Any] = [row.get('prompt_tokens'), row.get('response_tokens')]
     if not all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parts):
       raise ValueError(f"line {number} of '{path}' has no lists of tokens: restore the file")
     found.append(Example(*parts))

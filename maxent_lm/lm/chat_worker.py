@@ -46,7 +46,7 @@ def environment() -> sandbox.ImmutableSandboxedEnvironment:
     trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
   )
   made.filters['tojson'] = tojson
-  made.globals['raise_exception'] = refuse
+  made.globals.update(raise_exception=refuse)
   return made
 
 
