@@ -2,9 +2,10 @@
 
 import pathlib
 
+from maxent_lm.build.checks import check_rows, check_sampler_is_plain
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy, make_policy, make_show
-from maxent_lm.build.run import Run, check_rows, check_sampler_is_plain, make_run
+from maxent_lm.build.run import Run, make_run
 from maxent_lm.data import bucket
 from maxent_lm.lm import partition
 from maxent_lm.shaping import IMPORTANCE

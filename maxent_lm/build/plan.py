@@ -10,9 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from maxent_lm.build.checks import check_rows
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy, abstract_policy
-from maxent_lm.build.run import check_rows, make_sampler
+from maxent_lm.build.run import make_sampler
 from maxent_lm.build.training import make_batch_scorer, make_training
 from maxent_lm.data import Sequences, bucket, make_batch
 from maxent_lm.lm import partition

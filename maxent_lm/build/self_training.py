@@ -23,11 +23,10 @@ import numpy as np
 import tqdm
 
 from maxent_lm import data
+from maxent_lm.build.checks import check_rows, check_sampler_is_plain
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
 from maxent_lm.build.run import (
-  check_rows,
-  check_sampler_is_plain,
   example_run,
   make_evaluation,
   make_reader,

@@ -46,7 +46,6 @@ def environment() -> sandbox.ImmutableSandboxedEnvironment:
     trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
   )
   made.filters['tojson'] = tojson
-  made.globals.update(raise_exception=refuse)
   return made
 
 
@@ -78,7 +77,7 @@ def replies(lines: Iterator[str]) -> Iterator[Any]:
   try:
     request = json.loads(next(lines))
     allow(request['seconds'])
-    template = environment().from_string(request['template'])
+    template = environment().from_string(request['template'], globals={'raise_exception': refuse})
     for line in lines:
       allow(request['seconds'])
       prompt = json.loads(line)
