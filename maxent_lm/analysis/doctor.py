@@ -144,15 +144,13 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
   for at, line in enumerate(lines, start=1):
     try:
       numbers.append(int(json.loads(line)['step']))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
       rest = len(lines) - at
       lost = 'the resumed run drops it' if not rest else f'the {rest} lines after it are not read'
       findings.wrong.append(f'{path.name}: line {at} is torn or damaged; {lost}.')
       break
-  if not numbers:
-    findings.found.append(f'{path.name}: empty')
-    return
-  findings.found.append(f'{path.name}: {len(numbers)} rows, steps {min(numbers)}-{max(numbers)}')
+  which = f', steps {min(numbers)}-{max(numbers)}' if numbers else ''
+  findings.found.append(f'{path.name}: {len(numbers)} rows{which}')
   if path.name == 'metrics.jsonl':
     _every_step_once(path.name, numbers, findings)
 
@@ -160,7 +158,7 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
 def _every_step_once(name: str, numbers: list[int], findings: Findings) -> None:
   counts = collections.Counter(numbers)
   twice = sorted(step for step, count in counts.items() if count > 1)
-  holes = sorted(set(range(max(*numbers, findings.step - 1) + 1)) - counts.keys())
+  holes = sorted(set(range(max([*numbers, findings.step - 1]) + 1)) - counts.keys())
   for word, found in (('missing', holes), ('there more than once', twice)):
     if found:
       shown = ', '.join(map(str, found[:5])) + (', ...' if len(found) > 5 else '')

@@ -54,13 +54,14 @@ class Checkpointer(Checkpoints):
     super().__init__(folder, verify=verify)
     self._every, self._keep, self._misses = every, keep, misses
     self._missed = 0  # in a row
+    self._owes = False  # a save has failed and none has begun since; the same in all processes
     self._writing: int | None = None
     self.durable: int | None = None
     self._writer = self._make_writer()
 
   def due(self, step: int) -> bool:
     """Whether the state after `step` updates is one to keep, or makes up for one that is not."""
-    return step % self._every == 0 or self._missed > 0
+    return step % self._every == 0 or self._owes
 
   def restore(self, like: TrainState, step: int | None = None) -> TrainState:
     """As `Checkpoints` does; what is saved next goes on from there, later steps are set aside."""
@@ -88,7 +89,7 @@ class Checkpointer(Checkpoints):
     reason = self._refusal(state, memory)
     if not reason:
       args = {name: ocp.args.StandardSave(x) for name, x in items(state, memory).items()}
-      self._writing = step
+      self._writing, self._owes = step, False
       self._intact.clear()
       try:
         self._writer.save(self._folder / str(step), args=ocp.args.Composite(**args))
@@ -123,6 +124,7 @@ class Checkpointer(Checkpoints):
       return
     try:
       self._writer.wait_until_finished()
+      self._look_again(self._writing)
     except Exception as error:  # see save
       self._fail(error)
     else:
@@ -191,10 +193,17 @@ class Checkpointer(Checkpoints):
     """In the background, in the first process, when all have written their parts."""
     manifest.write(self._folder / f'{self._writing}{steps.CUT_OFF}')
 
+  def _look_again(self, step: int) -> None:
+    """Raises OSError if it is not what was signed: threads of a save that failed may outlive it."""
+    if hosts.is_first():
+      manifest.sync(self._folder)
+      problems = manifest.verify(self._folder / str(step), 'sizes')
+      if problems:
+        raise OSError(steps.summary(problems))
+
   def _confirm(self, step: int) -> None:
     self._writing, self._missed, self.durable = None, 0, step
     if hosts.is_first():
-      manifest.sync(self._folder)
       for old in steps.saved(self._folder)[: -self._keep]:
         steps.remove(self._folder, old)
 
@@ -209,10 +218,12 @@ class Checkpointer(Checkpoints):
     steps.remove_leftovers(self._folder)
     if step in steps.saved(self._folder):
       steps.remove(self._folder, step)
-    self._miss(step, f'{type(error).__name__}: {" ".join(str(error).split())[:200]}')
+    text = ' '.join(str(error).split())
+    text = text if len(text) < 200 else f'{text[:60]} ... {text[-120:]}'
+    self._miss(step, f'{type(error).__name__}: {text}')
 
   def _miss(self, step: int, reason: str) -> None:
-    self._missed += 1
+    self._missed, self._owes = self._missed + 1, True
     last = 'none is' if self.durable is None else f'the newest one is of step {self.durable}'
     line = f'step {step} is not saved ({reason}); {last}'
     if self._missed >= self._misses:

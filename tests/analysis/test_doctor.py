@@ -100,7 +100,7 @@ DAMAGES = [
     3,
   ),
   (
-    rewrite('metrics.jsonl', lambda x: ['{', *x[1:]]),
+    rewrite('metrics.jsonl', lambda x: ['{\n', *x[1:]]),
     'line 1 is torn or damaged; the 2 lines',
     1,
     3,
@@ -109,6 +109,7 @@ DAMAGES = [
   (rewrite('metrics.jsonl', lambda x: x[:1]), 'metrics.jsonl: steps 1, 2 are missing', 1, 3),
   (rewrite('metrics.jsonl', lambda x: [x[0], *x]), 'steps 0 are there more than once', 1, 3),
   (rewrite('metrics.jsonl', lambda x: x[::-1]), 'the steps are not in order', 1, 3),
+  (file('metrics.jsonl', 'emptied'), 'metrics.jsonl: steps 0, 1, 2 are missing', 1, 3),
   (file('metrics.jsonl', 'deleted'), 'metrics.jsonl is missing', 1, 3),
   (rewrite('samples.jsonl', lambda x: [*x, '{"st']), 'samples.jsonl: line ', 1, 3),
   (file('model/model.safetensors', 'halved'), 'model/ cannot be read: model.safetensors', 1, 3),

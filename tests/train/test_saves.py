@@ -128,6 +128,26 @@ def test_a_save_does_not_inherit_the_error_of_the_one_before(folder, checkpointe
   assert names(folder) == ['4']
 
 
+def test_a_step_that_is_not_what_was_signed_is_written_again(
+  folder, checkpointer, monkeypatch, capsys
+):
+  """A straggler writes into it after the manifest."""
+  write = manifest.write
+
+  def late(path):
+    write(path)
+    monkeypatch.setattr(manifest, 'write', write)
+    (path / 'params' / 'late').write_text('late')
+
+  monkeypatch.setattr(manifest, 'write', late)
+  checkpointer.save(make_state(2), 2)
+  checkpointer.wait()
+  assert 'step 2 is not saved (OSError: params/late is unexpected)' in capsys.readouterr().err
+  assert names(folder) == ['1']
+  checkpointer.finish(make_state(2), 2)
+  assert names(folder) == ['2']
+
+
 def test_some_failures_in_a_row_end_the_run(folder, checkpointer, monkeypatch, capsys):
   monkeypatch.setattr(manifest, 'write', failing(3, FULL))
   with pytest.raises(NotSavedError, match='newest one is of step 1.*misses=3 saves in a row'):
