@@ -330,3 +330,20 @@ def test_sections_are_the_keyword_arguments(table):
 
 def test_devices_are_simulated():
   assert jax.device_count() == 8
+
+
+def test_without_a_home_no_compilation_is_kept(monkeypatch):
+  def unknown(number):
+    raise KeyError(number)
+
+  seen = {}
+  monkeypatch.setattr(cli.sys, 'path', list(cli.sys.path))
+  monkeypatch.setattr(cli.jax.config, 'update', seen.__setitem__)
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  monkeypatch.setenv('HOME', '/home/of')
+  cli.prepare()
+  assert seen == {'jax_compilation_cache_dir': '/home/of/.cache/maxent_lm/jax'}
+  monkeypatch.delenv('HOME')
+  monkeypatch.setattr('pwd.getpwuid', unknown)  # a container's made-up user
+  cli.prepare()
+  assert seen == {'jax_compilation_cache_dir': None}

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import os
+import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 from tiny_runs import tiny_config
 
-from maxent_lm import build
+from maxent_lm import build, hosts
 from maxent_lm.lm import pretrained
 from maxent_lm.sampling.generate import Rollout
+from maxent_lm.train import signals
 
 SMALL = {
   'steps': 3,
@@ -47,6 +51,23 @@ def whole(tmp_path_factory):
   seen = list(build.self_training(config(**BEST), folder).rounds())
   assert seen == rows(folder)
   return folder
+
+
+def test_a_signal_stops_it_between_batches_of_samples(tmp_path, monkeypatch):
+  loop = build.self_training(config(**BEST), tmp_path)
+  batch = build.SelfTraining._batch
+
+  def asked(loop, *arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    while not signals.stopping(0):
+      time.sleep(0.001)
+    return batch(loop, *arguments)
+
+  with monkeypatch.context() as patched, signals.listening(grace=0):
+    patched.setattr(build.SelfTraining, '_batch', asked)
+    with pytest.raises(hosts.Stopped, match='stopped while sampling; the same command'):
+      list(loop.rounds())
+  assert len(rows(tmp_path)) == 1 and not (tmp_path / 'rounds' / '001').exists()
 
 
 def test_every_round_has_a_row(whole):

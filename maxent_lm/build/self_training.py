@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import tqdm
 
-from maxent_lm import data
+from maxent_lm import data, hosts
 from maxent_lm.build.checks import check_rows, check_sampler_is_plain
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
@@ -41,7 +41,7 @@ from maxent_lm.soft import semantic
 from maxent_lm.tasks.base import Problem, fingerprint
 from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.tasks.tfds import jsonl
-from maxent_lm.train import folder
+from maxent_lm.train import folder, signals
 from maxent_lm.train.rounds import (
   FILTERS,
   Example,
@@ -84,6 +84,7 @@ class SelfTraining:
 
     Raises:
       NothingKept: a round has nothing to learn from.
+      hosts.Stopped: a signal has asked for it.
     """
     rows: list[Row] = []
     for number in range(self.config.self_training.rounds + 1):
@@ -159,6 +160,8 @@ class SelfTraining:
     with jax.set_mesh(self.policy.mesh):
       label = 'sample with hints' if hinted else 'sample'
       for at in tqdm.trange(0, len(problems), size, desc=label, unit='batch'):
+        if signals.stopping(at):  # what is sampled is not kept before all of it is
+          raise hosts.Stopped('stopped while sampling; the same command samples this round again')
         batch = problems[at : at + size]
         full = [*batch, *[batch[-1]] * (size - len(batch))]  # one shape, one compilation
         answers = self._batch(params, full, template, jax.random.fold_in(key, at))

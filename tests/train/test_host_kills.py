@@ -62,8 +62,7 @@ def die_at_a_barrier(workdir, started, victim):
   started[victim].send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize('victim', [0, 1])
-@pytest.mark.parametrize('die', [die_in_a_save, die_at_a_barrier])
+@pytest.mark.parametrize(('die', 'victim'), [(die_in_a_save, 1), (die_at_a_barrier, 0)])
 def test_the_other_ends_and_both_go_on(die, victim, whole, tmp_path):
   started = start(tmp_path)
   die(tmp_path, started, victim)
