@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 import maxent_lm
 from maxent_lm import hosts
+from maxent_lm.tasks.sandbox import SandboxUnavailable, TooManyFaults
 from maxent_lm.train import lock, signals
 from maxent_lm.train.skips import Poisoned
 
@@ -115,13 +116,13 @@ def user_errors() -> Generator[None, None, None]:
 def run_errors() -> Generator[None, None, None]:
   """What ends a run that is under way, told in one sentence.
 
-  Too many skipped updates are that sentence and exit status 1. A file that cannot be written, as on
-  a full disk, has it above the traceback.
+  Too many skipped updates, or faults of the sandbox, are that sentence and exit status 1. A file
+  that cannot be written, as on a full disk, has it above the traceback.
   """
   try:
     yield
-  except Poisoned as poisoned:
-    sys.exit(f'error: {poisoned}')
+  except (Poisoned, SandboxUnavailable, TooManyFaults) as error:
+    sys.exit(f'error: {" ".join(str(error).split())}')
   except OSError as error:
     print(
       f'error: {" ".join(str(error).split())}; once that is mended, the same command goes on from '

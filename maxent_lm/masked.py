@@ -27,6 +27,11 @@ def masked_mean(values: Array, mask: Array, axis: int | None = None) -> Array:
   return masked_sum(values, mask, axis) / jnp.maximum(masked_sum(mask, mask, axis), 1)
 
 
+def quotient(values: Array, scale: Array) -> Array:
+  """values / scale, and 0 where the scale is 0: of what does not differ."""
+  return jnp.where(scale > 0, values / jnp.where(scale > 0, scale, 1), 0)
+
+
 def last_action(mask: Array) -> Array:
   """[B, T] one-hot (bool) of each row's last True; all False for an empty row."""
   later = jnp.cumsum(mask[:, ::-1], axis=1)[:, ::-1]

@@ -158,6 +158,8 @@ def test_gsm8k(model_folder, gsm8k_folder, tmp_path):
     ('reduction', 'mean', "config.reduction='mean' is unknown"),
     ('target.rule', 'ema', "config.target.rule='ema' is unknown; choose one of none, periodic"),
     ('optimizer.decay', 'step', "config.optimizer.decay='step' is unknown"),
+    ('optimizer.learning_rate', float('inf'), 'a learning_rate must be finite, got inf'),
+    ('skips.in_window', 0, 'config.skips: needs in_a_row >= 1 and 1 <= in_window <= window'),
     ('batch.truncation', 'drop', "config.batch.truncation='drop' is unknown"),
     ('temperature.beta_control', 'pid', "config.temperature.beta_control='pid' is unknown"),
     ('temperature.beta', -1.0, 'must not be negative'),

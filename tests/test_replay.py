@@ -116,3 +116,21 @@ def test_what_does_not_fit_is_told():
     replay.add(filled([]), [group(0)], step=0, priority=[0.0])
   with pytest.raises(ValueError, match='capacity is 0'):
     replay.init(capacity=0, group_size=G, width=W)
+
+
+@pytest.mark.parametrize('poison', [np.nan, np.inf, -np.inf])
+def test_the_ring_does_not_keep_what_is_not_finite(poison):
+  """Such rows are empty afterwards, like those of unknown reward; the others are as they were."""
+  whole = group(3)
+  logp = [np.array(each, np.float32) for each in whole.logp]
+  logp[0][0] = poison
+  reward = np.array(whole.reward, np.float32)
+  reward[1] = poison
+  cleaned = replay.without_poison(whole._replace(logp=logp, reward=reward))
+  assert [len(row) for row in cleaned.responses[:2]] == [0, 0] == [len(x) for x in cleaned.logp[:2]]
+  assert cleaned.reward[:2].tolist() == [0, 0] and cleaned.cluster[:2].tolist() == [-1, -1]
+  assert cleaned.responses[2:] == whole.responses[2:]
+  assert np.isfinite(replay.by_reward(cleaned))
+  ring = replay.add(filled([]), [cleaned], step=0, priority=[replay.by_reward(cleaned)])
+  assert all(np.isfinite(leaf).all() for leaf in ring)
+  assert replay.without_poison(whole) is whole

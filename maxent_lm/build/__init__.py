@@ -5,11 +5,11 @@ from maxent_lm.build.names import NAMES, Names
 from maxent_lm.build.offline import offline_run
 from maxent_lm.build.pairs import sampled_rows
 from maxent_lm.build.policy import Policy, make_policy, trained_knobs, trained_policy
+from maxent_lm.build.reader import make_reader
 from maxent_lm.build.run import (
   Run,
   demonstration_run,
   make_evaluation,
-  make_reader,
   make_run_scorer,
   rollout_run,
 )

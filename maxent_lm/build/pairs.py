@@ -10,7 +10,8 @@ import jax
 from maxent_lm.build.checks import check_sampler_is_plain
 from maxent_lm.build.names import Config
 from maxent_lm.build.policy import trained_policy
-from maxent_lm.build.run import make_reader, make_sampler
+from maxent_lm.build.reader import make_reader
+from maxent_lm.build.run import make_sampler
 from maxent_lm.lm import partition
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.tasks.base import draw_indices

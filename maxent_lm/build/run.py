@@ -7,24 +7,23 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
-import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.checks import check_numbers, check_rows
 from maxent_lm.build.guards import make_guards
 from maxent_lm.build.names import NAMES, Config, Names, choose
-from maxent_lm.build.policy import Policy, make_policy, make_show, score_chunk
-from maxent_lm.build.tasks import make_task
+from maxent_lm.build.policy import Policy, make_policy, score_chunk
+from maxent_lm.build.reader import make_reader
 from maxent_lm.build.training import make_look, make_training
 from maxent_lm.build.update import make_measure
-from maxent_lm.data import Reader, Sequences, bucket, make_batch
+from maxent_lm.data import Sequences, make_batch
 from maxent_lm.evaluation import Evaluation
 from maxent_lm.lm import partition
 from maxent_lm.lm.scores import make_scorer
 from maxent_lm.replay import PRIORITIES
 from maxent_lm.sampling.generate import Generate, make_generate
 from maxent_lm.sampling.policies import Sampling
-from maxent_lm.tasks.base import Subset, fingerprint
+from maxent_lm.tasks.base import fingerprint
 from maxent_lm.tasks.code_answers import weakest_tier
 from maxent_lm.train import counts, folder, loop
 from maxent_lm.train.ahead import Ahead
@@ -348,34 +347,3 @@ def make_sampler(
     slots=config.compute.slots,
     cells=partition.batch_shards(policy.mesh),
   )
-
-
-def make_reader(config: Config, policy: Policy, *, split: str, names: Names = NAMES) -> Reader:
-  """The task's problems whose prompts fit, with the tokenizer that reads them."""
-  task = make_task(config, split=split, names=names)
-  reader = Reader(
-    task=task,
-    tokenizer=policy.tokenizer,
-    eos_id=policy.eos_id,
-    prompt_multiple=config.batch.prompt_multiple,
-    show=make_show(config, policy.tokenizer),
-  )
-  lengths = np.array(
-    [len(prompt) for prompt in reader.prompts([task[i] for i in range(len(task))])]
-  )
-  limit = config.batch.max_prompt_tokens or lengths.max()
-  if not (lengths <= limit).any():
-    raise ValueError(
-      f'config.batch.max_prompt_tokens={limit} leaves none of the {len(task)} problems; raise it'
-    )
-  longest = bucket(lengths[lengths <= limit].max(), config.batch.prompt_multiple)
-  needed, room = longest + config.batch.max_new_tokens, policy.lm.config.max_length
-  if needed > room:
-    raise ValueError(
-      f'prompts of up to {longest} tokens (rounded up) and config.batch.max_new_tokens='
-      f'{config.batch.max_new_tokens} need {needed} positions but the model has {room}; '
-      'lower config.batch.max_prompt_tokens or max_new_tokens'
-    )
-  if (lengths > limit).any():
-    return dataclasses.replace(reader, task=Subset(task, np.flatnonzero(lengths <= limit)))
-  return reader

@@ -26,10 +26,10 @@ from maxent_lm import data, hosts
 from maxent_lm.build.checks import check_rows, check_sampler_is_plain
 from maxent_lm.build.names import Config, choose
 from maxent_lm.build.policy import Policy, make_policy
+from maxent_lm.build.reader import make_reader
 from maxent_lm.build.run import (
   example_run,
   make_evaluation,
-  make_reader,
   make_sampler,
 )
 from maxent_lm.data import Reader

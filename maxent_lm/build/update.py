@@ -248,8 +248,14 @@ def make_reference_update(config: Config) -> TargetUpdate | None:
 
 
 def make_optimizer(config: Config, learning_rate: float) -> optax.GradientTransformation:
-  """AdamW behind a global-norm clip, with warm-up and an optional decay to zero."""
+  """AdamW behind a global-norm clip, with warm-up and an optional decay to zero.
+
+  Raises:
+    ValueError: a learning rate that would make parameters infinite, or an unknown decay.
+  """
   o, steps = config.optimizer, config.steps
+  if not np.isfinite(learning_rate):
+    raise ValueError(f'config: a learning_rate must be finite, got {learning_rate}')
   rest = max(steps - o.warmup_steps, 1)
   decays = {
     'constant': optax.constant_schedule(learning_rate),

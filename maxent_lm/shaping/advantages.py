@@ -3,7 +3,8 @@
 The return R of a row is the sum of its rewards under the mask; the rows of a group are those that
 share `batch.group`, in any order. Rows without a response token are left out of the statistics.
 All but `returns` and `batch_whitened` give every response token of a row the same advantage, and 0
-elsewhere. A group of one row has nothing to be compared with and gets 0, where verl keeps R.
+elsewhere. A group of one row has nothing to be compared with and gets 0, where verl keeps R; so do
+rows whose returns are all the same, with an `eps` of 0 as with any other.
 
 REINFORCE++ is `returns` then `batch_whitened`; its baseline variant `group_centred` then
 `batch_whitened`. ReMax is not here: a batch does not know a greedy response's return.
@@ -26,7 +27,8 @@ def group_normalised(batch: Batch, *, eps: float, ddof: int) -> Batch:
   verl: eps 1e-6, ddof 1; TRL: 1e-4, 1; HALOs: 1e-2, 0. [Shao et al. 2024, GRPO]
   """
   centred, count = _centred(batch)
-  return _with_advantage(batch, centred / (_group_std(batch, centred, count, ddof) + eps))
+  scale = _group_std(batch, centred, count, ddof) + eps
+  return _with_advantage(batch, masked.quotient(centred, scale))
 
 
 def group_centred(batch: Batch) -> Batch:
@@ -43,7 +45,7 @@ def batch_scaled(batch: Batch, *, eps: float, ddof: int) -> Batch:
   deviation = jnp.where(present, returns - masked.masked_mean(returns, present), 0)
   freedom = jnp.maximum(jnp.sum(present) - ddof, 1)
   std = jnp.sqrt(jnp.sum(deviation**2) / freedom)
-  return _with_advantage(batch, _centred(batch)[0] / (std + eps))
+  return _with_advantage(batch, masked.quotient(_centred(batch)[0], std + eps))
 
 
 def leave_one_out(batch: Batch) -> Batch:
@@ -71,7 +73,7 @@ def batch_whitened(batch: Batch, *, eps: float) -> Batch:
   centred = jnp.where(batch.mask, advantage - masked.masked_mean(advantage, batch.mask), 0)
   freedom = jnp.maximum(masked.masked_sum(batch.mask, batch.mask) - 1, 1)
   scale = jnp.sqrt(jnp.sum(centred**2) / freedom + eps)
-  return batch._replace(advantage=centred / scale)
+  return batch._replace(advantage=masked.quotient(centred, scale))
 
 
 def opo(batch: Batch) -> Batch:
@@ -124,7 +126,7 @@ def pass_at_k_max(batch: Batch, *, scale: str, eps: float) -> Batch:
   advantage = jnp.where(alone, 0, jnp.maximum(total - jnp.where(alone, 0, best_other), 0))
   if scale == 'std':
     centred, count = _centred(batch)
-    advantage = advantage / (_group_std(batch, centred, count, 1) + eps)
+    advantage = masked.quotient(advantage, _group_std(batch, centred, count, 1) + eps)
   return _with_advantage(batch, advantage)
 
 
@@ -172,7 +174,8 @@ def quantile_baseline(batch: Batch, *, quantile: float, eps: float, ddof: int) -
   candidates = jnp.where(_same_group(batch) & reached[None, :], total[None, :], jnp.inf)
   baseline = jnp.where(present, jnp.min(candidates, axis=1), 0)
   advantage = jnp.where(present, total - baseline, 0)
-  return _with_advantage(batch, advantage / (_group_std(batch, centred, count, ddof) + eps))
+  scale = _group_std(batch, centred, count, ddof) + eps
+  return _with_advantage(batch, masked.quotient(advantage, scale))
 
 
 def _returns(batch: Batch) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from maxent_lm.masked import clean, masked_mean, masked_sum
+from maxent_lm.masked import clean, masked_mean, masked_sum, quotient
 from maxent_lm.soft import semantic
 from maxent_lm.types import Array, Batch, Views
 
@@ -143,7 +143,7 @@ def _group_score(values: Array, batch: Batch, eps: float) -> Array:
   mean = jnp.sum(jnp.where(together, values[None, :], 0), axis=1) / jnp.maximum(count, 1)
   centred = jnp.where(present, values - mean, 0)
   square = jnp.sum(jnp.where(together, centred[None, :] ** 2, 0), axis=1)
-  return centred / (jnp.sqrt(square / jnp.maximum(count - 1, 1)) + eps)
+  return quotient(centred, jnp.sqrt(square / jnp.maximum(count - 1, 1)) + eps)
 
 
 def _scaled(batch: Batch, scale: Array) -> Batch:

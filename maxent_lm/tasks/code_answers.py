@@ -15,7 +15,7 @@ import io
 import re
 import threading
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from maxent_lm.tasks.base import Batched, Problem, Sandboxed, Task
 from maxent_lm.tasks.sandbox import Program, Sandbox, SandboxFault, Verdict, shared_sandbox
@@ -69,6 +69,16 @@ def weakest_tier(*tasks: Task) -> str:
   """
   tiers = {task.tier() for task in tasks if isinstance(task, Sandboxed)} - {''}
   return max(tiers, key=TIERS.index, default='')
+
+
+def check_ids(ids: Iterable[str | int], path: str) -> None:
+  """Raises ValueError if two rows of the file say that they are the same problem."""
+  twice = [name for name, count in collections.Counter(ids).items() if count > 1]
+  if twice:
+    raise ValueError(
+      f"{len(twice)} ids stand on several rows of '{path}', the first one is {twice[0]}: correct "
+      'or remove them.'
+    )
 
 
 class Grader:

@@ -49,7 +49,7 @@ class HumanEval(CodeTask, Fingerprinted):
 
   Raises:
     FileNotFoundError: the folder or the file is missing.
-    ValueError: an unknown split, an empty file, a bad line.
+    ValueError: an unknown split, an empty file, a bad line, two rows with one id.
   """
 
   def __init__(
@@ -69,6 +69,7 @@ class HumanEval(CodeTask, Fingerprinted):
     self._fingerprint = jsonl.fingerprint(path)
     self._rows = jsonl.open_rows(path, FIELDS, cache_dir=cache_dir)
     self._length = min(len(self._rows), max_problems or len(self._rows))
+    code_answers.check_ids((self._rows[i]['task_id'] for i in range(self._length)), path)
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
     super().__init__(minimum_tier)
 

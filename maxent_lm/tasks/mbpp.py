@@ -62,7 +62,7 @@ class MBPP(CodeTask, Fingerprinted):
 
   Raises:
     FileNotFoundError: the folder or the file is missing.
-    ValueError: an unknown split or variant, an empty file, a bad line.
+    ValueError: an unknown split or variant, an empty file, a bad line, two rows with one id.
   """
 
   def __init__(
@@ -88,6 +88,7 @@ class MBPP(CodeTask, Fingerprinted):
     self._rows = jsonl.open_rows(path, FIELDS[variant], cache_dir=cache_dir)
     mine = [i for i in range(len(self._rows)) if self._wanted(self._rows[i], split)]
     self._indices = mine[:max_problems]
+    code_answers.check_ids((self._rows[i]['task_id'] for i in self._indices), path)
     self._show_tests = show_tests
     self._limits = Program(code='', timeout_s=timeout_s, memory_mb=memory_mb)
     super().__init__(minimum_tier)

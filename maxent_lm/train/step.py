@@ -88,7 +88,8 @@ def make_update(parts: Parts) -> Update:
 
   An update that something is wrong with (`train/finite.py`) is skipped as a whole: parameters,
   optimisers, controllers, targets and reference stay as they were, bit for bit, `step` advances,
-  and `skipped` is 1 in the metrics.
+  and `skipped` is 1 in the metrics. By a select, not a branch: to take one of two branches a GPU
+  waits for the host.
   """
 
   pull = parts.pull

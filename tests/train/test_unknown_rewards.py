@@ -12,7 +12,7 @@ from maxent_lm.data import Graded
 from maxent_lm.sampling.generate import Rollout
 from maxent_lm.shaping.advantages import group_normalised, leave_one_out
 from maxent_lm.tasks.base import Problem, Undecided
-from maxent_lm.train.collect import SHOWN, Rollouts, informative
+from maxent_lm.train.collect import SHOWN, Mixed, Rollouts, informative
 
 G, N, T = 4, 3, 2
 UNKNOWN = np.nan
@@ -135,3 +135,24 @@ def test_nothing_known_at_all_is_finite():
   _, sampled = sample([UNKNOWN] * (N * G))
   assert all(np.isfinite(value) for value in sampled.metrics.values())
   assert sampled.metrics['faults'] == 1 and sampled.metrics['success'] == 0
+
+
+@pytest.mark.parametrize('poison', [np.inf, -np.inf])
+def test_an_infinite_reward_meets_one_update_and_no_later_one(poison):
+  """It is a grader's error, which is not to be hidden; the ring would bring it back for ever."""
+  made, sampled = sample([poison, 1, 0, 0] * N)
+  mixed = Mixed(
+    rollouts=made,
+    sample=made.sample,
+    memory=replay.init(capacity=N, group_size=G, width=8),
+    priority=replay.by_reward,
+    exponent=1.0,
+    drawn=2,
+    demonstrations=0,
+    every=1,
+  )
+  collected = mixed(0, STATE)
+  rewards = np.asarray(collected.batch.reward).sum(axis=1).reshape(-1, G)
+  assert np.isinf(rewards[:N, 0]).all() and np.isfinite(rewards[N:]).all()
+  assert all(np.isfinite(leaf).all() for leaf in mixed.memory)
+  json.dumps(sampled.samples, allow_nan=False)
