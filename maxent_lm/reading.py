@@ -4,14 +4,15 @@ No file is read before its size is known, and nothing that a file says is run. W
 is decided here, once:
 
   a byte order mark          is skipped
-  NaN, Infinity, 1e999       are null, not known; but as they are in files that runs wrote
   a key that is named twice  is refused; so is text that is not UTF-8
   whole numbers              beyond 128 bits are refused (no float would be infinite)
   nesting                    beyond 64 levels is refused
+  NaN, Infinity, 1e999       are null: not known
   half of a surrogate pair   is '?', as it would be written
 
-Rows that a run appends may end in the middle of a line, if the run was killed: such a last line is
-left out. A damaged line before it is an error, since what follows it would be lost in silence.
+but the last two are as they are in files that runs wrote. Rows that a run appends may end in the
+middle of a line, if the run was killed: such a last line is left out. A damaged line before it is
+an error, since what follows it would be lost in silence.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ import pathlib
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 Path = str | os.PathLike[str]
@@ -45,8 +46,21 @@ WRITTEN: Constants = {name: float(name) for name in UNKNOWN}
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
 
 
-def parse(data: bytes | str, *, constants: Constants = UNKNOWN) -> Any:
+def parse(data: bytes | str) -> Any:
   """The JSON value of a text. Raises ValueError with what is wrong, as in 'this line ...'."""
+  text, value = _decoded(data, UNKNOWN)
+  if _SURROGATE.search(text):
+    return json.loads(json.dumps(value, ensure_ascii=False).encode('utf-8', 'replace'))
+  return value
+
+
+def parse_own(data: bytes | str) -> Any:
+  """Likewise, of a file that a run has written: all that Python writes is as it was."""
+  return _decoded(data, WRITTEN)[1]
+
+
+def _decoded(data: bytes | str, constants: Constants) -> tuple[str, Any]:
+  """(the text, its value)."""
   try:
     text = data.decode('utf-8-sig') if isinstance(data, bytes) else data.removeprefix('\ufeff')
     value = _decoder(constants).decode(text)
@@ -57,9 +71,7 @@ def parse(data: bytes | str, *, constants: Constants = UNKNOWN) -> Any:
   except RecursionError:
     raise ValueError(f'is nested more than {DEPTH} levels deep') from None
   _check_depth(value)
-  if _SURROGATE.search(text):
-    value = json.loads(json.dumps(value, ensure_ascii=False).encode('utf-8', 'replace'))
-  return value
+  return text, value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,9 +132,9 @@ def check_size(path: Path, *, limit: int = OBJECT) -> int:
 
 
 def read_object(
-  path: Path, *, cure: str, limit: int = OBJECT, constants: Constants = UNKNOWN
+  path: Path, *, cure: str, limit: int = OBJECT, read: Callable[[bytes], Any] = parse
 ) -> dict[str, Any]:
-  """The JSON object in a file; `cure` ends the sentences that refuse it.
+  """The JSON object in a file, by `parse` or `parse_own`; `cure` ends the sentences that refuse it.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -130,7 +142,7 @@ def read_object(
   """
   check_size(path, limit=limit)
   try:
-    value = parse(pathlib.Path(path).read_bytes(), constants=constants)
+    value = read(pathlib.Path(path).read_bytes())
   except ValueError as error:
     raise ValueError(f'{path} is damaged, it {error}: {cure}') from None
   if not isinstance(value, dict):
@@ -177,7 +189,7 @@ def appended(path: Path) -> list[dict[str, Any]]:
     if not line.strip():
       continue
     try:
-      row = parse(line, constants=WRITTEN)
+      row = parse_own(line)
     except ValueError as error:
       if not line.endswith(b'\n'):
         break

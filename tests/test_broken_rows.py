@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maxent_lm.build import self_training
+from maxent_lm.build.self_training import read_kept
 from maxent_lm.evaluation import stored
 from maxent_lm.lm import tokenizer
 from maxent_lm.tasks.jsonl_task import VERIFY, Jsonl, Names
@@ -40,7 +40,7 @@ def test_the_rows_are_good(tmp_path):
     (PROBLEMS, lambda path: list(jsonl.read_rows(path, KINDS))),
     (EXAMPLES, offline.read_examples),
     (SAMPLES, lambda path: list(stored.read(path, ALL))),
-    (KEPT, lambda path: self_training._read_kept(path)),
+    (KEPT, read_kept),
   ):
     path = tmp_path / 'rows.jsonl'
     path.write_bytes(b''.join(fuzzing.dumped(row) + b'\n' for row in rows))
@@ -109,7 +109,7 @@ def test_what_a_round_kept(tmp_path, content):
   path = tmp_path / 'kept.jsonl'
   path.write_bytes(content)
   with fuzzing.one_sentence(ValueError):
-    for example in self_training._read_kept(path):
+    for example in read_kept(path):
       assert all(type(i) is int for i in [*example.prompt, *example.response])
 
 

@@ -16,7 +16,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
@@ -116,7 +116,7 @@ class SelfTraining:
     path = self._path(number)
     if not (path / 'kept.jsonl').exists():
       self._collect(number, path)
-    examples = _read_kept(path / 'kept.jsonl')
+    examples = read_kept(path / 'kept.jsonl')
     source = {'start': 0, 'current': number - 1}[self.config.self_training.continue_from]
     config = self.config.copy_and_resolve_references()
     config.update(init=str(self.model(source)), seed=self.config.seed + number)
@@ -307,14 +307,18 @@ def _hinted(problem: Problem, template: str) -> Problem:
   return problem._replace(prompt=answered.replace('{prompt}', problem.prompt))
 
 
-def _read_kept(path: pathlib.Path) -> list[Example]:
+def _are_tokens(ids: Any) -> TypeGuard[list[int]]:
+  return isinstance(ids, list) and all(type(token) is int for token in ids)
+
+
+def read_kept(path: pathlib.Path) -> list[Example]:
   """What a round learns from; the file was written whole, so a torn line is damage, too."""
   found = []
   for number, row in jsonl.read_objects(str(path)):
-    parts: list[Any] = [row.get('prompt_tokens'), row.get('response_tokens')]
-    if not all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parts):
+    prompt, response = row.get('prompt_tokens'), row.get('response_tokens')
+    if not _are_tokens(prompt) or not _are_tokens(response):
       raise ValueError(f"line {number} of '{path}' has no lists of tokens: restore the file")
-    found.append(Example(*parts))
+    found.append(Example(prompt, response))
   return found
 
 

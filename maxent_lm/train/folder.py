@@ -150,7 +150,7 @@ def check_sandbox(workdir: pathlib.Path, tier: str) -> None:
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
   """The object in a file of a run folder; raises ValueError if it is damaged."""
-  return reading.read_object(path, cure=CURE, constants=reading.WRITTEN)
+  return reading.read_object(path, cure=CURE, read=reading.parse_own)
 
 
 def _text(path: pathlib.Path, key: str) -> str:

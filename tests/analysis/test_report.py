@@ -90,6 +90,7 @@ def test_hostile_text_stays_text(tmp_path):
   folder = run_folders.make(tmp_path / 'a', steps=1)
   rows = [json.loads(line) for line in (folder / 'rollouts.jsonl').read_text().splitlines()]
   rows[0] |= {'prompt': ''.join(HOSTILE), 'class': HOSTILE[0], 'tokens': list(HOSTILE)}
+  rows[0] |= {name: [0.5] * len(HOSTILE) for name in run_folders.TOKEN}
   run_folders.write(folder / 'rollouts.jsonl', rows[:1])
   config = json.loads((folder / 'config.json').read_text())
   config['task'] = HOSTILE[0]
@@ -166,11 +167,11 @@ def test_errors_are_one_sentence(tmp_path):
     runs.read(tmp_path)
   folder = run_folders.make(tmp_path / 'a', steps=2)
   (folder / 'evaluation.json').write_text('{"pass@1": ')
-  with pytest.raises(ValueError, match='evaluation.json is damaged .* restore or remove it'):
+  with pytest.raises(ValueError, match='evaluation.json is damaged.* restore or remove it'):
     runs.read(folder)
   (folder / 'evaluation.json').unlink()
   (folder / 'metrics.jsonl').write_text('{"steps": 1}\n')
-  with pytest.raises(ValueError, match="line 1 of .*metrics.jsonl has no 'step'"):
+  with pytest.raises(ValueError, match="row 1 of .*metrics.jsonl has no 'step'"):
     runs.read(folder)
 
 

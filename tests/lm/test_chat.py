@@ -1,5 +1,11 @@
 """Chat templates: rendered as transformers renders them, and harmless whatever they try."""
 
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
 import fuzzing
 import pytest
 from hypothesis import given
@@ -187,15 +193,47 @@ PIECES = st.lists(
 ).map(''.join)
 
 
-@given(st.data())
-@fuzzing.fuzzed(4)
-def test_any_template_renders_or_is_refused(data):
-  whole = [CHATML.encode(), INST.encode(), LOOP.encode()]
-  texts = fuzzing.damaged(data.draw(st.sampled_from(whole))).map(
-    lambda content: content.decode('utf-8', 'replace')
-  )
-  template = data.draw(PIECES | texts)
+# The worker's own functions, a fork each: starting Python takes longer than a template does.
+FORKS = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+import chat_worker
+for line in sys.stdin:
+  if not (child := os.fork()):
+    request, prompt = json.loads(line)
+    chat_worker.limit(request['memory'])
+    for reply in chat_worker.replies(iter([json.dumps(request), json.dumps(prompt)])):
+      os.write(1, json.dumps(reply).encode() + b'\\n')
+    os._exit(0)
+  status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  os.write(1, json.dumps({'status': status}).encode() + b'\\n')
+"""
+
+
+@pytest.fixture(scope='module')
+def forks():
+  folder = pathlib.Path(chat.__file__).parent
+  command = [sys.executable, '-P', '-c', FORKS, str(folder)]
+  pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True, 'bufsize': 1}
+  with subprocess.Popen(command, **pipes) as process:
+    yield process
+    process.stdin.close()
+
+
+@fuzzing.fuzzed(150)
+@given(data=st.data())
+def test_any_template_renders_or_is_refused(forks, data):
+  whole = data.draw(st.sampled_from([CHATML, INST, LOOP])).encode()
+  texts = fuzzing.damaged(whole).map(lambda content: content.decode('utf-8', 'replace'))
+  request = {'template': data.draw(PIECES | texts), 'tokens': TOKENS, 'output': 1000}
   prompt = data.draw(st.text(max_size=10))
-  with fuzzing.one_sentence(ValueError):
-    (shown,) = chat.render(template, [prompt], TOKENS)
-    assert isinstance(shown, str) and len(shown) <= chat.OUTPUT + len(prompt)
+  forks.stdin.write(json.dumps([{**request, 'seconds': 0.3, 'memory': 2**28}, prompt]) + '\n')
+  reply = json.loads(forks.stdout.readline())
+  if isinstance(reply, dict) and 'status' in reply:
+    assert reply == {'status': -signal.SIGPROF}
+    return
+  if isinstance(reply, dict):
+    assert reply['error'] and '\n' not in reply['error']
+  else:
+    assert len(reply) <= 1000 + len(prompt)
+  assert json.loads(forks.stdout.readline()) == {'status': 0}
