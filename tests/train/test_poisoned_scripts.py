@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 def test_too_many_skipped_updates_end_all_processes(tmp_path, processes):
   """A temperature whose square is not a float32 makes every loss infinite."""
-  changes = {'temperature.alpha': 1e38, 'steps': 50, 'skips.in_a_row': 3, 'mesh.data': -1}
+  changes = {'temperature.alpha': 1e38, 'temperature.alpha_control': 'fixed', 'steps': 50}
+  changes |= {'skips.in_a_row': 3, 'mesh.data': -1}
   keys = [f'--config.{key}={value}' for key, value in changes.items()]
   config = '--config=tests/tiny_runs.py:vargrad'
   command = ['experiments/train.py', config, f'--workdir={tmp_path}', *keys]
