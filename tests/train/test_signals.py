@@ -126,16 +126,18 @@ def test_the_grace_is_no_negative_number():
 BUSY = """
 import hashlib, sys
 from maxent_lm.train import signals
+signals.TOGETHER = float(sys.argv[2])
 with signals.listening(grace=float(sys.argv[1])):
   print('ready', flush=True)
   hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)
 """
 
 
-def busy(grace):
+def busy(*, grace, together):
+  """A process that would go on for an hour."""
   environment = {**os.environ, 'PYTHONPATH': str(launch.ROOT)}
   process = subprocess.Popen(
-    [sys.executable, '-c', BUSY, str(grace)],
+    [sys.executable, '-c', BUSY, str(grace), str(together)],
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     env=environment,
@@ -145,24 +147,39 @@ def busy(grace):
   return process
 
 
-def test_a_second_signal_ends_at_once_but_not_its_echo():
-  process = busy(grace=0)
-  process.send_signal(signal.SIGTERM)
+def promised(process):
   said = process.stderr.readline() + process.stderr.readline()
-  assert 'a second signal ends it at once' in said
-  process.send_signal(signal.SIGINT)  # as `timeout` does
-  with pytest.raises(subprocess.TimeoutExpired):
-    process.wait(signals.TOGETHER + 0.5)
+  assert 'the step is finished and saved first; a second signal' in said
+  return said
+
+
+def test_a_second_signal_ends_at_once():
+  process = busy(grace=0, together=0)
+  process.send_signal(signal.SIGTERM)
+  assert 'SIGTERM: ' in promised(process)
   process.send_signal(signal.SIGINT)
   _, said = process.communicate(timeout=60)
   assert process.returncode == hosts.STOPPED == 143
   assert 'stopped at once, by a second signal; the same command goes on from the newest' in said
 
 
+def test_the_echo_of_a_signal_is_no_second_one():
+  """`timeout` signals its child, and then the group with the child in it."""
+  process = busy(grace=0, together=3600)
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+    process.send_signal(number)
+  promised(process)
+  with pytest.raises(subprocess.TimeoutExpired):
+    process.wait(0.5)
+  process.kill()
+  _, said = process.communicate(timeout=60)
+  assert said == ''
+
+
 def test_after_the_grace_it_ends_at_once():
-  process = busy(grace=0.3)
+  process = busy(grace=0.3, together=0)
   process.send_signal(signal.SIGINT)
+  assert 'or 0.3 s, ends it at once' in promised(process)
   _, said = process.communicate(timeout=60)
   assert process.returncode == 143
-  assert 'SIGINT: ' in said and 'or 0.3 s, ends it at once' in said
   assert 'as the step was not finished 0.3 s after the signal' in said
