@@ -27,7 +27,7 @@ def write(folder: pathlib.Path) -> None:
     sync(pathlib.Path(below))
   temporary = folder / f'{NAME}.tmp'
   with temporary.open('w', encoding='utf-8') as file:
-    json.dump({'files': files}, file, indent=1)
+    json.dump({'sha256': _digest(files), 'files': files}, file, indent=1)
     file.flush()
     os.fsync(file.fileno())
   temporary.replace(folder / NAME)
@@ -77,8 +77,16 @@ def sync(folder: pathlib.Path) -> None:
 
 
 def _read(folder: pathlib.Path) -> dict[str, tuple[int, str]]:
-  files = json.loads((folder / NAME).read_text(encoding='utf-8'))['files']
+  """Bytes and SHA-256 by name; raises of any kind if the manifest is not as it was written."""
+  manifest = json.loads((folder / NAME).read_text(encoding='utf-8'))
+  files = manifest['files']
+  if manifest['sha256'] != _digest(files):
+    raise ValueError('its own SHA-256 differs')
   return {name: (int(entry['bytes']), str(entry['sha256'])) for name, entry in files.items()}
+
+
+def _digest(files: dict[str, dict[str, int | str]]) -> str:
+  return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:

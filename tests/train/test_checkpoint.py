@@ -142,10 +142,24 @@ def test_sizes_alone_see_what_is_shorter_and_not_what_is_changed(folder):
     Checkpoints(folder, verify='none').latest()
 
 
-@pytest.mark.parametrize('name', ['[]', '{"files": 3}', '{"files": {"x": {}}}', '\xff', '{'])
-def test_a_manifest_of_other_bytes_is_told(folder, name):
-  (folder / '2' / manifest.NAME).write_text(name, encoding='latin-1')
+@pytest.mark.parametrize(
+  'text',
+  ['[]', '{"files": 3}', '{"files": {"x": {}}}', '\xff', '{', '[' * 10**5],
+  ids=['a list', 'a number', 'no size', 'no text', 'cut', 'deep'],
+)
+def test_a_manifest_of_other_bytes_is_told(folder, text):
+  (folder / '2' / manifest.NAME).write_text(text, encoding='latin-1')
   assert 'manifest.json cannot be read' in manifest.verify(folder / '2', 'full')[0]
+
+
+def test_a_manifest_that_was_changed_is_told(folder):
+  """Not the file that it would then be wrong about."""
+  path = folder / '2' / manifest.NAME
+  text = path.read_text()
+  for at in range(0, len(text), 97):
+    flipped = text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :]
+    path.write_text(flipped)
+    assert 'manifest.json cannot be read' in manifest.verify(folder / '2', 'full')[0], flipped[:at]
 
 
 @pytest.mark.parametrize(
