@@ -116,7 +116,7 @@ def user_errors() -> Generator[None, None, None]:
 def run_errors() -> Generator[None, None, None]:
   """What ends a run that is under way, told in one sentence.
 
-  Too many skipped updates, failed saves, or faults of the sandbox, are that sentence and exit status
+  Too many skipped updates, failed saves or faults of the sandbox are that sentence and exit status
   1. A file that cannot be written, as on a full disk, has it above the traceback.
   """
   from maxent_lm.train.checkpoint import NotSavedError  # Orbax, which not every script needs
