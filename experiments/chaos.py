@@ -9,7 +9,8 @@ State, metrics, samples and exported weights must be those of the run that nobod
 bit. `--minutes`: SIGTERM, pauses, damaged checkpoints, a full disk, a second run in the same folder
 and kills, for so long; each run must end as the undisturbed one or stop with a reason. `--steps`:
 how memory, file descriptors, threads and zombies of one undisturbed run grow. A call that was
-interrupted goes on when it is given again; the exit status is 1 if what must hold does not.
+interrupted goes on when it is given again (another version of the code wants another folder); the
+exit status is 1 if what must hold does not.
 
 The run is experiments/train.py on Countdown with two numbers, from a warm start: rollouts one step
 ahead, replay, counts of answers, a target network, learned alpha and beta.

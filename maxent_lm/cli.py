@@ -116,12 +116,14 @@ def user_errors() -> Generator[None, None, None]:
 def run_errors() -> Generator[None, None, None]:
   """What ends a run that is under way, told in one sentence.
 
-  Too many skipped updates, or faults of the sandbox, are that sentence and exit status 1. A file
-  that cannot be written, as on a full disk, has it above the traceback.
+  Too many skipped updates, failed saves or faults of the sandbox are that sentence and exit status
+  1. A file that cannot be written, as on a full disk, has it above the traceback.
   """
+  from maxent_lm.train.checkpoint import NotSavedError  # Orbax, which not every script needs
+
   try:
     yield
-  except (Poisoned, SandboxUnavailable, TooManyFaults) as error:
+  except (Poisoned, NotSavedError, SandboxUnavailable, TooManyFaults) as error:
     sys.exit(f'error: {" ".join(str(error).split())}')
   except OSError as error:
     print(

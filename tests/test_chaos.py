@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from maxent_lm.analysis.chaos import campaigns, cycles, damage, digest, growth, schedule, subjects
-from maxent_lm.analysis.chaos.attempts import RESUMABLE, Ended, Lab
+from maxent_lm.analysis.chaos.attempts import RESUMABLE, Child, Ended, Lab
 from maxent_lm.analysis.chaos.cycles import Book
 from maxent_lm.analysis.chaos.growth import Held
-from maxent_lm.analysis.chaos.points import COMMITTED, Strike, Striker, point_of, unfinished
+from maxent_lm.analysis.chaos.points import Strike, Striker, point_of, unfinished
 from maxent_lm.analysis.chaos.schedule import POINTS, Fault
+from maxent_lm.train import manifest, steps
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -95,18 +96,13 @@ def test_what_happens_to_files_is_part_of_a_point(event, arguments, point):
 
 
 def test_half_a_checkpoint_is_being_saved_or_deleted(tmp_path):
-  def step(number, *, whole):
-    (tmp_path / str(number)).mkdir()
-    if whole:
-      (tmp_path / str(number) / COMMITTED).touch()
-
   assert unfinished(tmp_path / 'none') == set()
-  step(4, whole=True)
-  (tmp_path / '2.corrupt').mkdir()
+  for name in ('4', '2.corrupt', '6.undone'):
+    (tmp_path / name).mkdir()
   assert unfinished(tmp_path) == set()
-  step(6, whole=False)
+  (tmp_path / f'6{steps.CUT_OFF}').mkdir()
   assert unfinished(tmp_path) == {'save'}
-  step(2, whole=False)
+  (tmp_path / f'2{steps.DELETED}').mkdir()
   assert unfinished(tmp_path) == {'save', 'delete'}
 
 
@@ -186,12 +182,11 @@ def test_every_file_that_counts_is_compared(finished):
   assert digest.differences(before, dict(before)) == []
   assert digest.differences(before, {**before, 'x': ''}) == ['x']
   assert before['step'] == '8'
-  for name in (*digest.FILES, 'metrics.jsonl'):
+  for name in digest.FILES:
     path = finished / name
     content = path.read_bytes()
-    place = content.index(b'0.') + 3 if name == 'metrics.jsonl' else -3
     changed = bytearray(content)
-    changed[place] ^= 1
+    changed[-3] ^= 1
     path.write_bytes(changed)
     assert digest.differences(before, digest.of_run(finished)) == [name]
     path.write_bytes(content)
@@ -202,24 +197,57 @@ def test_a_run_without_a_checkpoint_has_no_digest(tmp_path):
     digest.of_run(tmp_path)
 
 
-@pytest.mark.parametrize('way', damage.WAYS)
-def test_damage_is_done_to_one_file(way, tmp_path):
-  folder = tmp_path / 'checkpoints' / '4'
-  folder.mkdir(parents=True)
-  (folder / COMMITTED).write_text('x')
-  (folder / 'data').write_bytes(bytes(range(64)))
-  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+def files(folder):
+  return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize('way', ['flip', 'cut', 'remove'])
+def test_damage_is_done_to_one_file_and_seen(way, tmp_path):
+  for step in ('2', '4'):
+    folder = tmp_path / 'checkpoints' / step
+    folder.mkdir(parents=True)
+    for name in 'ab':
+      (folder / name).write_bytes(bytes(range(64)))
+    manifest.write(folder)
+  before = files(folder)
   harmed = damage.harm(tmp_path, way, np.random.default_rng(0))
-  after = {path.name: path.read_bytes() for path in folder.iterdir()}
-  assert [name for name in before if after.get(name) != before[name]] == [harmed.split('/')[-1]]
+  after, name = files(folder), harmed.split('/')[-1]
+  assert [each for each in before if after.get(each) != before[each]] == [name]
   if way == 'flip':
-    name = harmed.split('/')[-1]
-    bits = [a ^ b for a, b in zip(before[name], after[name], strict=True) if a != b]
-    assert len(bits) == 1 and bits[0].bit_count() == 1
+    changed = [a ^ b for a, b in zip(before[name], after[name], strict=True) if a != b]
+    assert len(changed) == 1 and changed[0].bit_count() == 1
+  assert digest.newest(tmp_path).name == '2'
+
+
+def test_poison_is_not_seen_in_the_files(finished):
+  before = digest.items(digest.newest(finished))
+  assert damage.harm(finished, 'poison', np.random.default_rng(0)) == 'checkpoints/8/params'
+  after = digest.items(digest.newest(finished))
+  bad = [int(np.isnan(np.asarray(leaf)).sum()) for leaf in jax.tree.leaves(after['params'])]
+  assert sum(bad) == 1
+  others = before.keys() - {'params'}
+  assert all(digest.of_tree(before[name]) == digest.of_tree(after[name]) for name in others)
 
 
 def test_there_may_be_nothing_to_damage(tmp_path):
   assert damage.harm(tmp_path, 'flip', np.random.default_rng(0)) == ''
+
+
+@pytest.mark.parametrize(
+  ('said', 'last'),
+  [
+    ('', ''),
+    ('step 1\rstep 2\n\n', 'step 2'),
+    ('error: the disk is full\nTraceback\nOSError: 28\n', 'error: the disk is full'),
+    ('warned of an error: x\nKeyError: y\n', 'KeyError: y'),
+  ],
+)
+def test_the_sentence_of_an_error_is_the_last_word(said, last, tmp_path):
+  log = tmp_path / 'log'
+  log.write_text(f'error: of the process before\n{said}')
+  with subprocess.Popen(['true']) as process:
+    child = Child(process, log, len('error: of the process before\n'))
+  assert child.last_words() == last
 
 
 # --- verdicts --------------------------------------------------------------------------------
@@ -236,7 +264,7 @@ def play(tmp_path, monkeypatch):
   def play(endings, *, faults=(KILL,), left=None):
     script = iter(endings)
     monkeypatch.setattr(cycles, 'attempt', lambda lab, folder, fault: next(script))
-    monkeypatch.setattr(digest, 'of_run', lambda folder: left or {'params': 'a'})
+    monkeypatch.setattr(cycles.digest, 'of_run', lambda folder: left or {'params': 'a'})
     book = Book(tmp_path, iter(faults), lambda done, seconds: f'{done} done')
     (tmp_path / f'cycle_{len(book.cycles())}').mkdir(exist_ok=True)
     result = cycles.cycle(Lab((), tmp_path, tmp_path, tmp_path), book, {'params': 'a'})
@@ -337,8 +365,10 @@ def test_the_slope_is_found_under_jumps(slope):
 
 
 @pytest.mark.parametrize('name', growth.COUNTED)
-def test_one_more_of_anything_is_seen(name):
+def test_what_stays_is_seen_and_what_comes_and_goes_is_not(name):
   assert growth.of(looks(0, **{name: 40})).more[name] > 0
+  busy = [look._replace(**{name: 90}) if at % 2 else look for at, look in enumerate(looks(0))]
+  assert growth.of(busy).more[name] == 0
 
 
 def test_too_few_looks_are_refused():
@@ -362,15 +392,17 @@ def test_what_a_process_holds_is_seen_from_outside():
 
 
 def test_a_short_chaos_ends_as_the_undisturbed_run(lab):
-  """Kills in a save, while a checkpoint is deleted, and while metrics are written."""
+  """Killed in a save and while one is deleted, told to stop, and a bit is flipped."""
   faults = [
-    Fault('kill', 'save', 100, 0.0),
-    Fault('kill', 'delete', 20, 0.0),
-    Fault('kill', 'metrics', 2, 0.0),
+    Fault('kill', 'save', 60, 0.0),
+    Fault('term', 'grading', 2, 0.0),
+    Fault('flip', 'delete', 4, 0.0),
   ]
   book = Book(lab.workdir, iter(faults), lambda done, seconds: '')
   result = cycles.cycle(lab, book, cycles.make_reference(lab))
   strikes = book.strikes()
   assert result.verdict == 'equal' and result.starts == 4
-  assert [row['status'] for row in strikes] == [-signal.SIGKILL] * 3
-  assert all(row['hit'] for row in strikes) and any(row['saved'] for row in strikes)
+  assert [row['status'] for row in strikes] == [-signal.SIGKILL, RESUMABLE, -signal.SIGKILL]
+  assert all(row['hit'] for row in strikes)
+  assert strikes[1]['saved'] == strikes[1]['step'] > strikes[0]['saved']
+  assert strikes[2]['harmed'].startswith('checkpoints/')

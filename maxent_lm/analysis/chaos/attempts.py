@@ -24,8 +24,9 @@ SIGNALS = {
   'full': 0,
 }  # the other kinds: SIGKILL
 RESUMABLE = 143  # exit status of a run that was told to stop, has saved, and can go on
+ERROR = 'error: '  # how a run begins the sentence that says why it has ended
 HUNG = 600  # seconds without an end
-FULL = 2  # seconds without space
+FULL = 4  # seconds without space
 
 
 class Lab(NamedTuple):
@@ -60,17 +61,31 @@ class Ended(NamedTuple):
   noticed: str
 
 
+class Child(NamedTuple):
+  """A process, and where its log begins."""
+
+  process: 'subprocess.Popen[bytes]'
+  log: pathlib.Path
+  begin: int
+
+  def last_words(self) -> str:
+    """The last line that tells an error, or else the last line."""
+    text = self.log.read_bytes()[self.begin :].decode(errors='replace')
+    lines = [line.strip() for line in re.split('[\r\n]', text) if line.strip()]
+    return ([line for line in lines if line.startswith(ERROR)] or lines or [''])[-1]
+
+
 def plain(lab: Lab, folder: pathlib.Path) -> Ended:
   """The command as users give it, in that folder."""
-  process = _start(lab, [*lab.command, f'--workdir={folder}'], _log(folder))
-  return Ended(process.wait(), last_line(_log(folder)), None, '')
+  child = _start(lab, folder, [*lab.command, f'--workdir={folder}'])
+  return Ended(child.process.wait(), child.last_words(), None, '')
 
 
 def watched(lab: Lab, folder: pathlib.Path) -> tuple[Ended, list[Held]]:
   """As `plain`, with what the process held on its way."""
-  process = _start(lab, [*lab.command, f'--workdir={folder}'], _log(folder))
-  seen = watch(process, folder / 'metrics.jsonl')
-  return Ended(process.wait(), last_line(_log(folder)), None, ''), seen
+  child = _start(lab, folder, [*lab.command, f'--workdir={folder}'])
+  seen = watch(child.process, folder / 'metrics.jsonl')
+  return Ended(child.process.wait(), child.last_words(), None, ''), seen
 
 
 def attempt(lab: Lab, folder: pathlib.Path, fault: Fault | None) -> Ended:
@@ -83,36 +98,26 @@ def attempt(lab: Lab, folder: pathlib.Path, fault: Fault | None) -> Ended:
     each = Strike(fault.point, fault.nth, fault.delay, number, str(folder), str(note))
     strike = json.dumps(each._asdict())
   command = ['-m', 'maxent_lm.analysis.chaos.points', strike, *lab.command, f'--workdir={folder}']
-  cold = fault is not None and POINTS[fault.point].cold
-  process = _start(lab, command, _log(folder), cold=cold)
+  child = _start(lab, folder, command, cold=fault is not None and POINTS[fault.point].cold)
   noticed = ''
   try:
-    if fault is not None and fault.kind in MEANWHILE and _struck(note, process):
-      noticed = MEANWHILE[fault.kind](lab, folder, process)
-    process.wait(HUNG)
+    if fault is not None and fault.kind in MEANWHILE and _struck(note, child.process):
+      noticed = MEANWHILE[fault.kind](lab, folder, child.process)
+    child.process.wait(HUNG)
   except subprocess.TimeoutExpired:
-    process.kill()
-    process.wait()
-    return Ended(process.returncode, f'no end in {HUNG} s', None, noticed)
+    child.process.kill()
+    return Ended(child.process.wait(), f'no end in {HUNG} s', None, noticed)
   inside = json.loads(note.read_text()) if note.exists() else None
-  return Ended(process.returncode, last_line(_log(folder)), inside, noticed)
-
-
-def last_line(log: pathlib.Path) -> str:
-  """The last line that was said, without what a progress bar wrote over."""
-  lines = re.split('[\r\n]', log.read_text(errors='replace'))
-  return next((line.strip() for line in reversed(lines) if line.strip()), '')
-
-
-def _log(folder: pathlib.Path) -> pathlib.Path:
-  """Beside the run folder, not in it."""
-  return folder.with_name(f'{folder.name}.log')
+  return Ended(child.process.returncode, child.last_words(), inside, noticed)
 
 
 def _start(
-  lab: Lab, arguments: Sequence[str], log: pathlib.Path, *, cold: bool = False
-) -> 'subprocess.Popen[bytes]':
-  """Python with these arguments; `cold` is without anything that was compiled before."""
+  lab: Lab, folder: pathlib.Path, arguments: Sequence[str], *, cold: bool = False
+) -> Child:
+  """Python with these arguments; `cold` is without anything that was compiled before.
+
+  What it says is kept elsewhere than its run folder, whose disk may be full.
+  """
   cache = lab.workdir / 'cold' if cold else lab.cache
   if cold:
     shutil.rmtree(cache, ignore_errors=True)
@@ -120,9 +125,12 @@ def _start(
     **{**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_COMPILATION_CACHE_DIR': str(cache)},
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
+  log = lab.workdir / 'logs' / ('_'.join(folder.relative_to(lab.workdir).parts) + '.log')
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open('ab') as file:
-    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=file, stderr=file)
+    command = [sys.executable, *arguments]
+    process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    return Child(process, log, file.tell())
 
 
 def _struck(note: pathlib.Path, process: 'subprocess.Popen[bytes]') -> bool:
@@ -142,19 +150,19 @@ def _pause(lab: Lab, folder: pathlib.Path, process: 'subprocess.Popen[bytes]') -
 
 def _second(lab: Lab, folder: pathlib.Path, process: 'subprocess.Popen[bytes]') -> str:
   """The same command is given again in the same folder; what came of that."""
-  log = folder.with_name(f'{folder.name}_second.log')
-  second = _start(lab, [*lab.command, f'--workdir={folder}'], log)
+  own = folder.with_name(f'{folder.name}_second')  # of its log
+  second = _start(lab, own, [*lab.command, f'--workdir={folder}'])
   try:
-    status = second.wait(HUNG // 2)
+    status = second.process.wait(HUNG // 2)
   except subprocess.TimeoutExpired:
-    second.kill()
-    status = second.wait()
+    second.process.kill()
+    status = second.process.wait()
   process.send_signal(signal.SIGCONT)
-  return f'status {status}: {last_line(log)}'
+  return f'status {status}: {second.last_words()}'
 
 
 def _full(lab: Lab, folder: pathlib.Path, process: 'subprocess.Popen[bytes]') -> str:
-  """No space is left on the file system of the run for a while."""
+  """No space is left on the disk of the run for a while."""
   del lab
   with _ballast(folder.with_name('ballast')), contextlib.suppress(subprocess.TimeoutExpired):
     process.wait(FULL)
@@ -163,6 +171,7 @@ def _full(lab: Lab, folder: pathlib.Path, process: 'subprocess.Popen[bytes]') ->
 
 @contextlib.contextmanager
 def _ballast(path: pathlib.Path) -> Generator[None, None, None]:
+  """Takes all space that is left."""
   try:
     with contextlib.suppress(OSError), path.open('wb', buffering=0) as file:
       while True:

@@ -6,6 +6,7 @@ Each takes a folder, how much, and a seed, and gives a table; what is finished i
 import collections
 import contextlib
 import pathlib
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -91,8 +92,8 @@ def alone(workdir: pathlib.Path, steps: float, *, seed: int) -> Table:
   columns = ('run', 'steps', 'MB', 'bytes a step', '95%', *growth.COUNTED)
   note = (
     'MB: resident at the end. Bytes a step: the median of the slopes between all pairs of looks '
-    'after the first quarter of the steps. The last columns: how many more there were at most in '
-    'the last third of that than in its first third.'
+    'after the first quarter of the steps. The last columns: the least that there was in the last '
+    'third of these looks, less the least in their first third.'
   )
   return Table(columns, rows, note, gates)
 
@@ -133,7 +134,8 @@ def _end(cycle: Mapping[str, Any]) -> str:
 def _note(done: Rows) -> str:
   """What the columns are, of how many runs, and all that was not plainly equal."""
   starts = sum(row['starts'] for row in done)
-  reasons = sorted({row['verdict'] for row in done} - {'equal'})
+  root = re.compile(r'/\S*/(?=cycle_)')  # says nothing elsewhere
+  reasons = sorted({root.sub('', row['verdict']) for row in done} - {'equal'})
   return (
     f'{len(done)} runs in {starts} processes. `there`: the process was in that part of the run '
     'when it was struck. `equal`, `stopped`, `wrong`: how the run ended that the fault was part of.'

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maxent_lm import reading
 from maxent_lm.analysis.chaos import damage, digest
-from maxent_lm.analysis.chaos.attempts import Ended, Lab, attempt, plain
+from maxent_lm.analysis.chaos.attempts import ERROR, Ended, Lab, attempt, plain
 from maxent_lm.analysis.chaos.schedule import POINTS, Fault, choose
 from maxent_lm.train.folder import write_json
 from maxent_lm.train.metrics import read_metrics
@@ -48,11 +49,11 @@ class Book:
 
   def strikes(self) -> list[dict[str, Any]]:
     """The faults that have struck."""
-    return read_metrics(self._strikes)
+    return reading.appended(self._strikes)
 
   def cycles(self) -> list[dict[str, Any]]:
     """The cycles that are over."""
-    return read_metrics(self._cycles)
+    return reading.appended(self._cycles)
 
   def seconds(self) -> float:
     """Of this call and of those before it."""
@@ -124,7 +125,7 @@ def cycle(lab: Lab, book: Book, reference: dict[str, str], *, per_cycle: int = P
     if ended.status == 0:
       break
     if ended.inside is None:  # nobody did that to it
-      told = ended.said.startswith('error: ')
+      told = ended.said.startswith(ERROR)
       return Result(f'{"stopped" if told else "CRASHED"}: {ended.said}', told, starts)
   different = digest.differences(reference, digest.of_run(folder))
   if different:

@@ -1,7 +1,6 @@
 """What a run has left behind: SHA-256 of its state, leaf by leaf, and of its files."""
 
 import hashlib
-import json
 import pathlib
 import warnings
 from typing import Any
@@ -10,21 +9,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from maxent_lm.analysis.chaos.points import COMMITTED
-from maxent_lm.train.metrics import read_metrics
+from maxent_lm.train import manifest, steps
 
-TIMING: tuple[str, ...] = ()  # columns of metrics.jsonl that depend on the clock
-FILES = ('samples.jsonl', 'rollouts.jsonl', 'model/model.safetensors')
+FILES = ('metrics.jsonl', 'samples.jsonl', 'rollouts.jsonl', 'model/model.safetensors')
 
 
 def newest(folder: pathlib.Path) -> pathlib.Path | None:
-  """The newest committed checkpoint of a run folder."""
-  steps = [
-    path
-    for path in (folder / 'checkpoints').glob('*')
-    if path.name.isdecimal() and (path / COMMITTED).exists()
-  ]
-  return max(steps, key=lambda path: int(path.name), default=None)
+  """The newest checkpoint of a run folder that is as it was saved; None without one."""
+  checkpoints = folder / 'checkpoints'
+  for step in reversed(steps.saved(checkpoints)):
+    if not manifest.verify(checkpoints / str(step), 'full'):
+      return checkpoints / str(step)
+  return None
 
 
 def items(checkpoint: pathlib.Path) -> dict[str, Any]:
@@ -55,17 +51,16 @@ def on_host(leaf: Any) -> np.ndarray:
 
 
 def of_run(folder: pathlib.Path) -> dict[str, str]:
-  """By name: each item of the newest checkpoint, the metrics, and files byte for byte."""
+  """By name: each item of the newest checkpoint, and files byte for byte.
+
+  Raises:
+    FileNotFoundError: the run has no checkpoint, or has not come to its end.
+  """
   checkpoint = newest(folder)
   if checkpoint is None:
     raise FileNotFoundError(f'{folder}/checkpoints holds no checkpoint')
   found = {f'{name} of the state': of_tree(tree) for name, tree in items(checkpoint).items()}
-  rows = [
-    {name: value for name, value in row.items() if name not in TIMING}
-    for row in read_metrics(folder / 'metrics.jsonl')
-  ]
   found['step'] = checkpoint.name
-  found['metrics.jsonl'] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
   for name in FILES:
     found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
   return found

@@ -35,7 +35,8 @@ class Growth(NamedTuple):
     slope: bytes a step, the median of the slopes between all pairs (Theil-Sen).
     low: of its 95% interval.
     high: likewise.
-    more: how many more there were at most in the last third than in the first, of `COUNTED`.
+    more: by name of `COUNTED`, how many more there were at least in the last third of the looks
+      than at least in the first: what comes and goes, as in a save, is in neither.
   """
 
   slope: float
@@ -96,10 +97,10 @@ def of(seen: Sequence[Held]) -> Growth:
   slope, _, low, high = stats.theilslopes([each.resident for each in warm], steps)
   third = len(warm) // 3
 
-  def most(part: Sequence[Held], name: str) -> int:
-    return max(getattr(each, name) for each in part)
+  def least(part: Sequence[Held], name: str) -> int:
+    return min(getattr(each, name) for each in part)
 
-  more = {name: most(warm[-third:], name) - most(warm[:third], name) for name in COUNTED}
+  more = {name: least(warm[-third:], name) - least(warm[:third], name) for name in COUNTED}
   return Growth(float(slope), float(low), float(high), more)
 
 

@@ -22,8 +22,9 @@ from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 from unittest import mock
 
+from maxent_lm.train import steps
+
 PR_SET_PDEATHSIG = 1
-COMMITTED = 'commit_success.txt'  # what Orbax puts last into a checkpoint
 WRITTEN = {  # the first part of a path in the run folder: the point
   'checkpoints': 'save',
   'metrics.jsonl': 'metrics',
@@ -138,14 +139,9 @@ def point_of(event: str, arguments: tuple[Any, ...], folder: str) -> str | None:
 
 
 def unfinished(checkpoints: pathlib.Path) -> set[str]:
-  """'save' if a checkpoint is being written, 'delete' if an old one is half gone."""
-  found = {
-    int(path.name): (path / COMMITTED).exists()
-    for path in (checkpoints.iterdir() if checkpoints.exists() else ())
-    if path.name.isdecimal()
-  }
-  newest = max((step for step, whole in found.items() if whole), default=-1)
-  return {'save' if step > newest else 'delete' for step, whole in found.items() if not whole}
+  """'save' if a checkpoint is being written, 'delete' if one is being removed."""
+  names = [path.name for path in steps.leftovers(checkpoints)]
+  return {'delete' if name.endswith(steps.DELETED) else 'save' for name in names}
 
 
 def mark(striker: Striker) -> None:
