@@ -42,8 +42,6 @@ ALLOWED = {
   ('maxent_lm/tasks/maths/worker.py', 'import_module'): 'modules of the package, by fixed names',
   ('maxent_lm/tasks/reasoning_gym.py', 'import_module'): 'a package, by its fixed name',
   ('maxent_lm/tasks/tfds/jsonl.py', 'import_module'): 'packages, by fixed names',
-  ('maxent_lm/analysis/chaos/points.py', 'runpy'): 'the script of the project that is killed',
-  ('maxent_lm/analysis/chaos/points.py', 'run_path'): 'the script of the project that is killed',
   ('maxent_lm/analysis/sweep.py', 'exec_module'): 'the Python file of --sweep, as configs are',
   ('maxent_lm/analysis/sweep.py', 'spec_from_file_location'): 'the Python file of --sweep',
   ('maxent_lm/analysis/chaos/points.py', 'runpy'): 'the script of a run that is to be killed',
