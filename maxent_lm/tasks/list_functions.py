@@ -27,6 +27,7 @@ Functions on lists, to be found from examples, are a common test of program indu
 The child as hacker] has 250 of them, of which these are no copy.
 """
 
+import functools
 import io
 import itertools
 import tokenize
@@ -238,8 +239,21 @@ class ListFunctions(Batched, Sandboxed):
 
 def name(function: Function) -> str:
   """Names a function by what it does."""
-  done = [(part.shown, part.hidden) for part in function.parts]
-  return f'{stable_hash(repr(done)):016x}'
+  return _name(tuple(part.spellings[0] for part in function.parts))
+
+
+@functools.cache
+def _name(spelled: tuple[str, ...]) -> str:
+  """Likewise, by a spelling of each part; written out, a part has thousands of numbers."""
+  done = ', '.join(_done(part) for part in spelled)
+  return f'{stable_hash(f"[{done}]"):016x}'
+
+
+@functools.cache
+def _done(spelled: str) -> str:
+  """What a part does on all lists."""
+  part = next(part for part in parts() if part.spellings[0] == spelled)
+  return repr((part.shown, part.hidden))
 
 
 def _value(function: Function, example: int) -> tuple[int, ...]:
