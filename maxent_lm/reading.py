@@ -8,7 +8,7 @@ is decided here, once:
   whole numbers              beyond 128 bits are refused (no float would be infinite)
   nesting                    beyond 64 levels is refused
   NaN, Infinity, 1e999       are null: not known
-  half of a surrogate pair   is '?', as it would be written
+  half of a surrogate pair   is refused
 
 but the last two are as they are in files that runs wrote. Rows that a run appends may end in the
 middle of a line, if the run was killed: such a last line is left out. A damaged line before it is
@@ -50,7 +50,10 @@ def parse(data: bytes | str) -> Any:
   """The JSON value of a text. Raises ValueError with what is wrong, as in 'this line ...'."""
   text, value = _decoded(data, UNKNOWN)
   if _SURROGATE.search(text):
-    return json.loads(json.dumps(value, ensure_ascii=False).encode('utf-8', 'replace'))
+    try:
+      json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+      raise ValueError('has half of a surrogate pair, which is no character') from None
   return value
 
 

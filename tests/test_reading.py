@@ -73,8 +73,11 @@ def test_numbers_that_json_does_not_have():
   assert math.isnan(first) and rest == [math.inf, -math.inf, math.inf, -math.inf, 1e308]
 
 
-def test_half_of_a_pair_is_a_question_mark():
-  assert reading.parse(rb'["\ud83d\ude00", "\ud83d", "\\ud83d"]') == ['\U0001f600', '?', r'\ud83d']
+def test_half_of_a_pair_is_no_character():
+  assert reading.parse(rb'["\ud83d\ude00", "\\ud83d"]') == ['\U0001f600', r'\ud83d']
+  for text in (rb'["\ud83d"]', rb'{"\udE00\ud83d": 1}'):
+    with pytest.raises(ValueError, match='has half of a surrogate pair, which is no character'):
+      reading.parse(text)
   assert reading.parse_own(rb'"\ud83d"') == '\ud83d'
 
 

@@ -2,12 +2,12 @@
 
 import collections
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
+from maxent_lm import reading
 from maxent_lm.lm import pretrained
-from maxent_lm.train import manifest, steps
+from maxent_lm.train import folder, manifest, steps
 
 FINE, RESUMABLE, LOST = 0, 1, 2  # exit status
 ROWS = ('metrics.jsonl', 'samples.jsonl', 'rollouts.jsonl')
@@ -95,37 +95,34 @@ def _versions(workdir: pathlib.Path, findings: Findings) -> None:
 
 def _json(path: pathlib.Path, wrong: list[str]) -> dict[str, Any] | None:
   """The object in a file; None, and a sentence in `wrong`, if there is none."""
-  try:
-    value = json.loads(path.read_text(encoding='utf-8'))
-  except FileNotFoundError:
+  if not path.exists():
     wrong.append(f'{path.name} is missing.')
-  except (OSError, ValueError, RecursionError) as error:
-    wrong.append(f'{path.name} cannot be read ({type(error).__name__}).')
-  else:
-    if isinstance(value, dict):
-      return value
-    wrong.append(f'{path.name} holds no object.')
-  return None
+    return None
+  try:
+    return folder.read_json(path)
+  except (OSError, ValueError) as error:
+    wrong.append(f'{path.name} cannot be read ({" ".join(str(error).split())}).')
+    return None
 
 
-def _checkpoints(folder: pathlib.Path, level: str, findings: Findings) -> None:
+def _checkpoints(checkpoints: pathlib.Path, level: str, findings: Findings) -> None:
   """Every step with its verdict; the newest intact one is what the run goes on from."""
-  for step in steps.saved(folder):
-    problems = manifest.verify(folder / str(step), level)
+  for step in steps.saved(checkpoints):
+    problems = manifest.verify(checkpoints / str(step), level)
     if problems:
       findings.found.append(f'checkpoints/{step}: damaged')
       findings.wrong.append(f'checkpoints/{step} is damaged: {", ".join(problems[:5])}.')
     else:
-      size = manifest.size(folder / str(step))
+      size = manifest.size(checkpoints / str(step))
       findings.found.append(f'checkpoints/{step}: intact, {size / 1e6:.1f} MB')
       findings.step = step
-  for name in steps.quarantined(folder):
+  for name in steps.quarantined(checkpoints):
     findings.wrong.append(f'checkpoints/{name} was found damaged and set aside; delete it.')
-  for path in folder.glob('*.undone*'):
+  for path in checkpoints.glob('*.undone*'):
     findings.found.append(f'checkpoints/{path.name}: of before the run went back to a step')
-  for path in steps.leftovers(folder):
+  for path in steps.leftovers(checkpoints):
     findings.wrong.append(f'checkpoints/{path.name} was cut off; the next save removes it.')
-  if not findings.step and (steps.saved(folder) or steps.quarantined(folder)):
+  if not findings.step and (steps.saved(checkpoints) or steps.quarantined(checkpoints)):
     findings.fatal.append(
       'No checkpoint is intact: restore one from a copy, or start anew in another folder.'
     )
@@ -139,15 +136,15 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
     if path.name == 'metrics.jsonl' and findings.step:
       findings.wrong.append('metrics.jsonl is missing: the numbers of the steps so far are lost.')
     return
-  numbers = []
-  lines = path.read_bytes().splitlines()
-  for at, line in enumerate(lines, start=1):
+  numbers: list[int] = []
+  for at, line in reading.lines(path):
     try:
-      numbers.append(int(json.loads(line)['step']))
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
-      rest = len(lines) - at
-      lost = 'the resumed run drops it' if not rest else f'the {rest} lines after it are not read'
-      findings.wrong.append(f'{path.name}: line {at} is torn or damaged; {lost}.')
+      numbers.append(int(reading.parse_own(line)['step']))
+    except (ValueError, TypeError, LookupError):
+      if line.endswith(b'\n'):
+        findings.fatal.append(f'{path.name}: line {at} is damaged: restore or remove the file.')
+      else:
+        findings.wrong.append(f'{path.name}: line {at} is torn; the resumed run drops it.')
       break
   which = f', steps {min(numbers)}-{max(numbers)}' if numbers else ''
   findings.found.append(f'{path.name}: {len(numbers)} rows{which}')
@@ -173,38 +170,28 @@ def _exports(workdir: pathlib.Path, findings: Findings, *, finished: bool) -> No
     ('start', bool(findings.step), findings.fatal),
     ('model', finished, findings.wrong),
   ):
-    folder = workdir / name
-    if not folder.is_dir():
+    exported = workdir / name
+    if not exported.is_dir():
       if needed:
         wrong.append(f'{name}/ is missing.')
       continue
     try:
-      tensors = _tensors(folder)
-    except (OSError, ValueError, TypeError, LookupError) as error:
+      tensors = _tensors(exported)
+    except (OSError, ValueError) as error:
       wrong.append(f'{name}/ cannot be read: {" ".join(str(error).split())}')
     else:
       findings.found.append(f'{name}/: readable, {tensors} tensors')
 
 
-def _tensors(folder: pathlib.Path) -> int:
+def _tensors(exported: pathlib.Path) -> int:
   """How many tensors the files of a Hugging Face folder have; of the files, only headers are read.
 
   Raises:
-    ValueError: a header does not fit its file, or there is no file.
+    FileNotFoundError: there are no weights.
+    ValueError: a header does not fit its file.
   """
-  import safetensors
-
-  pretrained.load_config(folder)
-  count = 0
-  for path in sorted(folder.glob('*.safetensors')):
-    try:
-      with safetensors.safe_open(path, framework='numpy') as file:
-        count += len(file.keys())
-    except safetensors.SafetensorError as error:
-      raise ValueError(f'{path.name}: {error}') from error
-  if not count:
-    raise ValueError('there are no weights')
-  return count
+  pretrained.load_config(exported)
+  return len(pretrained.read_headers(exported))
 
 
 def _leftovers(workdir: pathlib.Path, findings: Findings) -> None:

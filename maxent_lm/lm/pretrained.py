@@ -120,8 +120,11 @@ def _weight_files(folder: pathlib.Path) -> dict[pathlib.Path, set[str]]:
   return files
 
 
-def _read_headers(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, Tensor]]:
-  """Every tensor name of a folder -> the file that holds it, and what its header says."""
+def read_headers(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, Tensor]]:
+  """Every tensor name of a folder -> the file that holds it, and what its header says.
+
+  Raises FileNotFoundError or ValueError, see safe_tensors.py.
+  """
   found: dict[str, tuple[pathlib.Path, Tensor]] = {}
   for path, promised in _weight_files(folder).items():
     tensors = read_header(path)
@@ -190,7 +193,7 @@ def load_params(folder: Folder, config: LMConfig, shardings: Params | None = Non
   folder = pathlib.Path(folder)
   abstract = LM(config).abstract_params()
   flat = jax.tree_util.tree_flatten_with_path(abstract)[0]
-  stored = _read_headers(folder)
+  stored = read_headers(folder)
   tensors = {name: tensor for name, (_, tensor) in stored.items()}
   _check_tensors(folder, tensors, [t for path, leaf in flat for t in _stored(path, leaf)], config)
   with _open_all({path for path, _ in stored.values()}) as files:

@@ -156,7 +156,7 @@ def _read(path: pathlib.Path) -> Holder | None:
   """Opened anew, which is when network disks ask the server; None if it cannot be understood."""
   try:
     return Holder(**json.loads(path.read_bytes()))
-  except (OSError, ValueError, TypeError):
+  except (OSError, ValueError, TypeError, RecursionError):
     return None
 
 

@@ -1,5 +1,6 @@
 """Run folders with damaged files: what reads them gives a value or a sentence."""
 
+import hashlib
 import json
 
 import fuzzing
@@ -8,9 +9,8 @@ import run_folders
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maxent_lm import reading
-from maxent_lm.analysis import compare, frames, report, runs, tables
-from maxent_lm.train import folder
+from maxent_lm.analysis import compare, doctor, frames, report, runs, tables
+from maxent_lm.train import folder, lock, manifest
 from maxent_lm.train.metrics import keep_before, read_metrics
 
 pytest.importorskip('pandas', reason='pandas is in the extra notebooks')
@@ -40,6 +40,11 @@ def everything(path):
   report.page([run], defaults={})
 
 
+def looked_at(path):
+  """By the doctor, who never gives up."""
+  assert '\n' in doctor.text(path, doctor.examine(path))
+
+
 def replaced(path, name, content):
   """Checks with other bytes in a file, which is put back."""
   file = path / name
@@ -48,6 +53,7 @@ def replaced(path, name, content):
   try:
     with fuzzing.one_sentence():
       everything(path)
+    looked_at(path)
   finally:
     file.write_bytes(before)
 
@@ -73,7 +79,7 @@ def test_objects(made, name, data):
 
 def plain(rows):
   """As they can be written."""
-  return reading.parse(json.dumps(rows))
+  return json.dumps(rows, ensure_ascii=False).encode('utf-8', 'replace')
 
 
 METRICS = [{'step': step, 'loss': 0.5 * step, 'kl': None} for step in range(3)]
@@ -153,3 +159,32 @@ def test_what_a_run_was_started_with(tmp_path, name, data):
   (tmp_path / name).write_bytes(data.draw(fuzzing.broken(VALID[name])))
   with fuzzing.one_sentence(ValueError):
     CHECKS[name](tmp_path)
+
+
+@fuzzing.fuzzed(60)
+@given(data=st.data())
+def test_manifests_of_checkpoints(tmp_path, data):
+  """What is not the very manifest is told as damage; nothing is believed."""
+  (tmp_path / 'a').mkdir(exist_ok=True)
+  (tmp_path / 'a' / 'x').write_bytes(b'abc')
+  entry = {'bytes': 3, 'sha256': hashlib.sha256(b'abc').hexdigest()}
+  valid = {'files': {'a/x': entry}}
+  (tmp_path / manifest.NAME).write_text(json.dumps(valid))
+  assert manifest.verify(tmp_path, 'full') == []
+  (tmp_path / manifest.NAME).write_bytes(content := data.draw(fuzzing.broken(valid)))
+  problems = manifest.verify(tmp_path, 'full')
+  assert all(isinstance(each, str) and '\n' not in each for each in problems)
+  if not problems:
+    assert json.loads(content)['files'] == {'a/x': entry}
+
+
+@fuzzing.fuzzed(30)
+@given(data=st.data())
+def test_lock_files(tmp_path, data):
+  """A file that says nothing holds nobody up; another's is told in a sentence."""
+  with lock.hold(tmp_path):
+    valid = json.loads((tmp_path / lock.NAME).read_bytes())
+  (tmp_path / lock.NAME).write_bytes(data.draw(fuzzing.broken(valid)))
+  with fuzzing.one_sentence(), lock.hold(tmp_path, beat=1e-3, patience=2e-3):
+    pass
+  (tmp_path / lock.NAME).unlink()

@@ -129,7 +129,7 @@ def test_unreadable_configs_name_the_path(tmp_path):
   with pytest.raises(ValueError, match=r'config\.json is damaged, it is not JSON'):
     pretrained.load_config(tmp_path)
   (tmp_path / 'config.json').write_text('[]')
-  with pytest.raises(ValueError, match='does not hold a JSON object'):
+  with pytest.raises(ValueError, match='holds no JSON object'):
     pretrained.load_config(tmp_path)
 
 

@@ -95,6 +95,7 @@ def entry(dtype='F32', shape=(2, 3), offsets=(0, 24), **more):
     ([], 'its header is no JSON object'),
     (b'{"a": ', 'its header is not JSON'),
     (b'[' * 5000, 'its header is nested more than 64 levels deep'),
+    (rb'{"\ud800": {}}', 'its header has half of a surrogate pair'),
     (b'{"a": {}, "a": {}}', "its header names the key 'a' twice"),
     (
       {'a': entry(offsets=(0, 2**64))},
