@@ -46,8 +46,6 @@ ALLOWED = {
   ('maxent_lm/analysis/chaos/points.py', 'run_path'): 'the script of the project that is killed',
   ('maxent_lm/analysis/sweep.py', 'exec_module'): 'the Python file of --sweep, as configs are',
   ('maxent_lm/analysis/sweep.py', 'spec_from_file_location'): 'the Python file of --sweep',
-  ('maxent_lm/analysis/chaos/points.py', 'runpy'): 'the script of a run that is to be killed',
-  ('maxent_lm/analysis/chaos/points.py', 'run_path'): 'the script of a run that is to be killed',
   ('experiments/tables/equivalence.py', 'import_module'): 'modules of tests/, by fixed names',
   ('experiments/tables/fixed_points.py', 'import_module'): 'modules of tests/, by fixed names',
 }
