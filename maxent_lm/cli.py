@@ -152,11 +152,11 @@ def _key(argv: Sequence[str], error: Exception) -> str:
   """The --config.… argument that the error is about, as the user typed it."""
   wrong = re.search(r'"?(?:instead of )?"(\w+)"\?|^[\'"]+(\w+)', str(error))
   name = next((group for group in wrong.groups() if group), '') if wrong else ''
-  typed = [a.split('=')[0] for a in argv if a.startswith('--config.')]
+  typed = [_flat(a.split('=')[0]) for a in argv if a.startswith('--config.')]
   return next((argument for argument in typed if name and name in argument), ', '.join(typed))
 
 
-def _flat(error: Exception) -> str:
+def _flat(error: Exception | str) -> str:
   """The message on one line; of a traceback inside it (a config file that raised), the last one."""
   text = str(error).replace('\\n', '\n').replace("\\'", "'").strip('"\'\n ')
   if 'Traceback' in text:

@@ -36,6 +36,7 @@ OBJECT = 64 * MIB  # bytes of a file with one object; the largest tokenizers hav
 LINE = 64 * MIB  # bytes of a line
 ROWS = 2**34  # bytes of all lines, unpacked
 DEPTH = 64
+SHOWN = 80  # characters of a value in a sentence
 WHOLE = range(-(2**127), 2**127)
 DIGITS = 40  # of the largest whole number, with its sign
 
@@ -114,6 +115,12 @@ def _check_depth(value: Any) -> None:
     inner = [each.values() if isinstance(each, dict) else each for each in level]
     level = list(itertools.chain.from_iterable(inner))
   raise ValueError(f'is nested more than {DEPTH} levels deep')
+
+
+def shown(value: Any) -> str:
+  """A value of a file for a sentence about it: on one line, and not long."""
+  text = repr(value)
+  return text if len(text) <= SHOWN else f'{text[:SHOWN]}...'
 
 
 def size(path: Path) -> int:

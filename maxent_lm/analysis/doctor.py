@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 from typing import Any
 
@@ -11,6 +12,7 @@ from maxent_lm.train import folder, manifest, steps
 
 FINE, RESUMABLE, LOST = 0, 1, 2  # exit status
 ROWS = ('metrics.jsonl', 'samples.jsonl', 'rollouts.jsonl')
+SHOWN = 5  # steps that a sentence names
 LOCKS = ('lock.json', 'lock')
 
 
@@ -155,10 +157,11 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
 def _every_step_once(name: str, numbers: list[int], findings: Findings) -> None:
   counts = collections.Counter(numbers)
   twice = sorted(step for step, count in counts.items() if count > 1)
-  holes = sorted(set(range(max([*numbers, findings.step - 1]) + 1)) - counts.keys())
+  every = range(max([*numbers, findings.step - 1]) + 1)  # a damaged number may be of any size
+  holes = list(itertools.islice((step for step in every if step not in counts), SHOWN + 1))
   for word, found in (('missing', holes), ('there more than once', twice)):
     if found:
-      shown = ', '.join(map(str, found[:5])) + (', ...' if len(found) > 5 else '')
+      shown = ', '.join(map(str, found[:SHOWN])) + (', ...' if len(found) > SHOWN else '')
       findings.wrong.append(f'{name}: steps {shown} are {word}.')
   if numbers != sorted(numbers):
     findings.wrong.append(f'{name}: the steps are not in order.')

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from maxent_lm import reading
 from maxent_lm.evaluation.problem import Row, Samples, problem_row
 from maxent_lm.tasks import answers, equivalence, files
 from maxent_lm.tasks.base import Problem, Task, grade
@@ -50,6 +51,7 @@ class Line(NamedTuple):
   scores: list[float] | None
 
 
+LARGEST = 2.0**127  # a number that float32 holds
 KINDS: dict[str, tuple[str, tuple[type, ...]]] = {  # of the entries of a list
   'samples': ('texts', (str,)),
   'rewards': ('numbers or null', (int, float, type(None))),
@@ -96,7 +98,7 @@ def read(path: str, columns: Columns) -> Iterator[Line]:
 
 def _field(row: jsonl.Row, name: str, where: str) -> Any:
   if name not in row:
-    raise ValueError(f"{where} has no field '{name}': it has {', '.join(row)}")
+    raise ValueError(f"{where} has no field '{name}': it has {reading.shown(list(row))}")
   return row[name]
 
 
@@ -107,9 +109,14 @@ def _entries(
   if not name:
     return None
   values = _field(row, name, where)
-  if not isinstance(values, list) or not all(isinstance(value, types) for value in values):
+  if not isinstance(values, list) or not all(_is_one(value, types) for value in values):
     raise ValueError(f"{where} has a field '{name}' that is no list of {kind}: name another field")
   return values
+
+
+def _is_one(value: Any, types: tuple[type, ...]) -> bool:
+  """Whether it is of the types, and a number if it is one that float32 holds."""
+  return isinstance(value, types) and (isinstance(value, str | None) or abs(value) < LARGEST)
 
 
 def graded(lines: Sequence[Line], task: Task) -> list[Line]:

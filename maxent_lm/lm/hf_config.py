@@ -7,6 +7,7 @@ from typing import Any
 
 from maxent_lm import reading
 from maxent_lm.lm.config import DTYPES, FAMILIES, LMConfig
+from maxent_lm.reading import shown
 
 ARCHITECTURES = {
   'llama': 'LlamaForCausalLM',
@@ -48,7 +49,8 @@ def _rope_theta(raw: Mapping[str, Any], path: pathlib.Path) -> float:
   nested = any(isinstance(value, dict) for value in rope.values())
   if kind != 'default' or partial != 1.0 or nested:
     raise ValueError(
-      f'{path} asks for rotary embeddings of type {kind!r} with partial_rotary_factor {partial}; '
+      f'{path} asks for rotary embeddings of type {shown(kind)} with partial_rotary_factor '
+      f'{shown(partial)}; '
       "only the type 'default' over the whole head, the same in all layers, is implemented."
     )
   return _positive({**raw, **rope}, 'rope_theta', path, default=10_000.0)
@@ -57,14 +59,14 @@ def _rope_theta(raw: Mapping[str, Any], path: pathlib.Path) -> float:
 def _positive(raw: Mapping[str, Any], key: str, path: pathlib.Path, *, default: float) -> float:
   value = raw.get(key, default)
   if type(value) not in (int, float) or not 0 < value <= LARGEST_FLOAT:
-    raise ValueError(f'{path} must give {key} as a positive number, but has {value!r}.')
+    raise ValueError(f'{path} must give {key} as a positive number, but has {shown(value)}.')
   return float(value)
 
 
 def _size(raw: Mapping[str, Any], key: str, path: pathlib.Path) -> int:
   value = raw.get(key)
   if type(value) is not int:
-    raise ValueError(f'{path} must give {key} as a whole number, but has {value!r}.')
+    raise ValueError(f'{path} must give {key} as a whole number, but has {shown(value)}.')
   if not 0 < value <= LARGEST[key]:
     raise ValueError(f'{path} has {key} {value}; it must be 1 to {LARGEST[key]:,}.')
   return value
@@ -80,15 +82,16 @@ def _refuse_unsupported(raw: Mapping[str, Any], path: pathlib.Path) -> None:
   family = raw.get('model_type')
   if family not in FAMILIES:
     raise ValueError(
-      f'{path} has model_type {family!r}, which is not known; use one of {", ".join(FAMILIES)}.'
+      f'{path} has model_type {shown(family)}, which is not known; use one of '
+      f'{", ".join(FAMILIES)}.'
     )
   if raw.get('hidden_act', 'silu') != 'silu':
     raise ValueError(
-      f'{path} has hidden_act {raw["hidden_act"]!r}; only the activation silu is implemented.'
+      f'{path} has hidden_act {shown(raw["hidden_act"])}; only the activation silu is implemented.'
     )
   for key in FLAGS:
     if not isinstance(raw.get(key, False), bool | None):
-      raise ValueError(f'{path} must give {key} as true or false, but has {raw[key]!r}.')
+      raise ValueError(f'{path} must give {key} as true or false, but has {shown(raw[key])}.')
   for key in ('attention_bias', 'mlp_bias'):
     if raw.get(key, False):
       raise ValueError(

@@ -1,6 +1,5 @@
 """Run folders with damaged files: what reads them gives a value or a sentence."""
 
-import hashlib
 import json
 
 import fuzzing
@@ -165,17 +164,17 @@ def test_what_a_run_was_started_with(tmp_path, name, data):
 @given(data=st.data())
 def test_manifests_of_checkpoints(tmp_path, data):
   """What is not the very manifest is told as damage; nothing is believed."""
-  (tmp_path / 'a').mkdir(exist_ok=True)
-  (tmp_path / 'a' / 'x').write_bytes(b'abc')
-  entry = {'bytes': 3, 'sha256': hashlib.sha256(b'abc').hexdigest()}
-  valid = {'files': {'a/x': entry}}
-  (tmp_path / manifest.NAME).write_text(json.dumps(valid))
-  assert manifest.verify(tmp_path, 'full') == []
-  (tmp_path / manifest.NAME).write_bytes(content := data.draw(fuzzing.broken(valid)))
-  problems = manifest.verify(tmp_path, 'full')
+  step, file = tmp_path / 'step', tmp_path / 'step' / manifest.NAME
+  (step / 'a').mkdir(parents=True, exist_ok=True)
+  (step / 'a' / 'x').write_bytes(b'abc')
+  manifest.write(step)
+  assert manifest.verify(step, 'full') == []
+  valid = json.loads(file.read_text())
+  file.write_bytes(data.draw(fuzzing.broken(valid)))
+  problems = manifest.verify(step, 'full')
   assert all(isinstance(each, str) and '\n' not in each for each in problems)
   if not problems:
-    assert json.loads(content)['files'] == {'a/x': entry}
+    assert json.loads(file.read_text())['files'] == valid['files']
 
 
 @fuzzing.fuzzed(30)

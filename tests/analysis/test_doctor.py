@@ -109,6 +109,12 @@ DAMAGES = [
   (rewrite('metrics.jsonl', lambda x: x[:1]), 'metrics.jsonl: steps 1, 2 are missing', 1, 3),
   (rewrite('metrics.jsonl', lambda x: [x[0], *x]), 'steps 0 are there more than once', 1, 3),
   (rewrite('metrics.jsonl', lambda x: x[::-1]), 'the steps are not in order', 1, 3),
+  (
+    rewrite('metrics.jsonl', lambda x: [*x, f'{{"step": {2**60}}}\n']),
+    '3, 4, 5, 6, 7, ... are',
+    1,
+    3,
+  ),
   (file('metrics.jsonl', 'emptied'), 'metrics.jsonl: steps 0, 1, 2 are missing', 1, 3),
   (file('metrics.jsonl', 'deleted'), 'metrics.jsonl is missing', 1, 3),
   (rewrite('samples.jsonl', lambda x: [*x, '{"st']), 'samples.jsonl: line ', 1, 3),

@@ -199,7 +199,7 @@ def test_equal_answers_are_one_class(tmp_path):
 @pytest.mark.parametrize(
   ('row', 'columns', 'message'),
   [
-    ({'texts': []}, {}, "line 1 of '.*' has no field 'samples': it has texts"),
+    ({'texts': []}, {}, "line 1 of '.*' has no field 'samples': it has .'texts'."),
     ({'samples': []}, {}, "has no samples in 'samples': name another field"),
     ({'samples': 'a'}, {}, "has a field 'samples' that is no list of texts"),
     (line(r=[1, 0]), {'rewards': 'r'}, 'has 3 samples but not as many rewards: correct it'),
