@@ -26,6 +26,7 @@ COUNTED = ('faults', 'there', 'equal', 'stopped', 'wrong')
 ALONE = {'countdown': COUNTDOWN, 'programs': PROGRAMS}
 SMALL = 12 << 20  # bytes of a disk that is to be full
 SLOPE = 1024.0  # bytes a step that a run may grow
+FEW = 2  # that a pool may still start; a save that leaves one behind is seen twenty times
 TRAINING = {'rollout', 'grading', 'update'}
 IDLE = 20  # runs without a fault, after which those that are left cannot strike
 
@@ -84,10 +85,10 @@ def alone(workdir: pathlib.Path, steps: float, *, seed: int) -> Table:
     rows.append(tables.stored(path, settings, lambda n=name: _grown(workdir, n, int(steps), seed)))
   gates = []
   for row in rows:
-    more = f'{row["run"]}: no more descriptors, threads, processes or zombies than before'
+    more = f'{row["run"]}: at most {FEW} more descriptors, threads, processes or zombies'
     gates += [
       Gate(f'{row["run"]}: less than {SLOPE:.0f} bytes a step', row['bytes a step'] < SLOPE),
-      Gate(more, max(row[name] for name in growth.COUNTED) <= 0),
+      Gate(more, max(row[name] for name in growth.COUNTED) <= FEW),
     ]
   columns = ('run', 'steps', 'MB', 'bytes a step', '95%', *growth.COUNTED)
   note = (

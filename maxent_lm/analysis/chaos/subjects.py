@@ -38,7 +38,8 @@ COUNTDOWN = Subject(
     '--config.target.rule=polyak',
   ),
 )
-# Grading runs the programs in the sandbox, in processes of their own.
+# Grading runs the programs in the sandbox, in processes of their own. Few problems and few answers
+# to them: verdicts of so many programs are remembered that a short run would not come to the end.
 PROGRAMS = Subject(
   config='list_functions.py',
   shape=(
@@ -46,7 +47,10 @@ PROGRAMS = Subject(
     *('--config.model.num_kv_heads=2', '--config.model.head_dim=16', '--config.model.d_ff=48'),
   ),
   warm=('--config.steps=200', '--config.optimizer.learning_rate=1e-2'),
-  flags=('--config.batch.prompts=4', '--config.batch.group_size=4'),
+  flags=(
+    *('--config.batch.prompts=4', '--config.batch.group_size=4', '--config.list_functions.size=20'),
+    '--config.sampling.temperature=0.2',
+  ),
 )
 
 
