@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from maxent_lm import reading
+from maxent_lm.train.board import Board
 from maxent_lm.train.folder import write_text
 
 
@@ -22,13 +23,11 @@ class MetricsWriter:
   """
 
   def __init__(self, folder: pathlib.Path, *, start: int) -> None:
-    from tensorboardX import SummaryWriter  # 0.3 s and protobuf; not needed to read a run
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / 'metrics.jsonl'
     keep_before(path, start)
     self._file = path.open('a')
-    self._board = SummaryWriter(str(folder / 'tensorboard'), purge_step=start)
+    self._board = Board(folder / 'tensorboard', start=start)
 
   def write(self, step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
     """Appends one line; returns the numbers as floats (this waits for the device)."""
@@ -36,8 +35,7 @@ class MetricsWriter:
     known = {name: value if math.isfinite(value) else None for name, value in row.items()}
     self._file.write(json.dumps({'step': step, **known}) + '\n')
     self._file.flush()
-    for name, value in row.items():
-      self._board.add_scalar(name, value, step)
+    self._board.write(step, row)
     return row
 
   def close(self) -> None:
