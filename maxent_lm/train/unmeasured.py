@@ -1,8 +1,7 @@
 """tensorstore's metrics are not collected: it never frees what it has given of them.
 
 `experimental_collect_matching_metrics` (tensorstore 0.1.86) keeps a reference to each list of
-values. Orbax asks for them at every save, only to log a rate: some 0.2 MB that a run grows with
-each checkpoint, however small that is.
+values. Orbax asks for them at every save, only to log a rate, and a run would grow with each.
 """
 
 from typing import Any
