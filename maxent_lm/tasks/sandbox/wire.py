@@ -19,7 +19,7 @@ Worked example:
 import os
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -68,6 +68,8 @@ def _put_int(out: _Out, value: int, depth: int) -> None:
 
 def _put_items(out: _Out, tag: bytes, items: Iterable[Any], depth: int) -> None:
   """Iterators do not know their length: the count is filled in afterwards."""
+  if isinstance(items, Sized) and len(out) + len(items) >= MAX_BYTES:  # a byte each at least
+    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
   out += tag
   place = len(out)
   out += COUNT.pack(0)

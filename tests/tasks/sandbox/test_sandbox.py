@@ -331,7 +331,7 @@ def test_the_command_line():
   code, lines, error = ask('--parallel', '-1', text=good)
   assert code == 2 and not lines and error.startswith('error: parallel=-1')
   hung = json.dumps(
-    {'code': ADD, 'tests': 'add(1, 2)\nimport time\ntime.sleep(99)', 'timeout_s': 0.01}
+    {'code': ADD, 'tests': 'add(1, 2)\nimport time\ntime.sleep(99)', 'timeout_s': 0.2}
   )
   code, lines, error = ask('--batch', '--parallel', '20', text=f'{hung}\n' * 20)
   assert code == 3 and not lines and error.startswith('error: 20 of the last 20 runs are faults')

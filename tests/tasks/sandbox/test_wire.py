@@ -109,7 +109,9 @@ def test_limits():
   for value in (deep, circle):
     with pytest.raises(wire.WireError, match='nested'):
       wire.encode(value)
-  with pytest.raises(wire.TooLarge):
-    wire.encode([0] * wire.MAX_BYTES)
+  endless = (0 for _ in iter(int, 1))
+  for value in ([0] * wire.MAX_BYTES, [0] * (wire.MAX_BYTES // 4), endless):
+    with pytest.raises(wire.TooLarge):
+      wire.encode(value)
   with pytest.raises(wire.WireError, match='nested'):
     wire.decode(b'l\x01\0\0\0' * 100 + b'N')
