@@ -8,12 +8,11 @@ from typing import Any
 
 from maxent_lm import reading
 from maxent_lm.lm import pretrained
-from maxent_lm.train import folder, manifest, steps
+from maxent_lm.train import folder, lock, manifest, steps
 
 FINE, RESUMABLE, LOST = 0, 1, 2  # exit status
 ROWS = ('metrics.jsonl', 'samples.jsonl', 'rollouts.jsonl')
 SHOWN = 5  # steps that a sentence names
-LOCKS = ('lock.json', 'lock')
 
 
 @dataclasses.dataclass
@@ -200,8 +199,7 @@ def _tensors(exported: pathlib.Path) -> int:
 def _leftovers(workdir: pathlib.Path, findings: Findings) -> None:
   for path in sorted([*workdir.glob('*.partial'), *workdir.glob('*.tmp')]):
     findings.wrong.append(f'{path.name} was cut off while it was written; delete it.')
-  for name in LOCKS:
-    path = workdir / name
-    if path.is_file():
-      held = ' '.join(path.read_text(encoding='utf-8', errors='replace').split())[:200]
-      findings.found.append(f'{name}: {held} (a run is at work here, or was killed)')
+  held = workdir / lock.NAME
+  if held.is_file() and held.read_bytes().strip():  # empty when the run is over
+    holder = lock.read(held) or 'somebody'
+    findings.found.append(f'{lock.NAME}: {holder} (is at work here, or was killed)')

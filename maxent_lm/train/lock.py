@@ -100,7 +100,7 @@ def _flock(descriptor: int, path: pathlib.Path) -> bool:
 def _replace_dead(path: pathlib.Path, *, locked: bool, beat: float, patience: float) -> None:
   """Returns once nobody who lives is named in the file; raises if somebody is."""
   said = path.read_bytes()
-  holder = _read(path)
+  holder = read(path)
   if not said.strip():
     return
   if holder is not None and locked and holder.locked and holder.kernel == _kernel():
@@ -118,7 +118,7 @@ def _replace_dead(path: pathlib.Path, *, locked: bool, beat: float, patience: fl
 
 def _taken(path: pathlib.Path) -> BlockingIOError:
   return BlockingIOError(
-    f'{path.parent} is in use by {_read(path) or "another process"}; wait until that has ended or '
+    f'{path.parent} is in use by {read(path) or "another process"}; wait until that has ended or '
     'choose another --workdir'
   )
 
@@ -127,7 +127,7 @@ def _beat(
   path: pathlib.Path, descriptor: int, holder: Holder, seconds: float, over: threading.Event
 ) -> None:
   while not over.wait(seconds):
-    other = _read(path)
+    other = read(path)
     if other is not None and other.run != holder.run:
       message = f'error: {path.parent} was taken over by {other}; this run ends\n'
       os.write(2, message.encode())
@@ -146,14 +146,17 @@ def _write(descriptor: int, holder: Holder) -> None:
 
 
 def _release(path: pathlib.Path, descriptor: int, holder: Holder) -> None:
-  last = _read(path)
+  last = read(path)
   if last is not None and last.run == holder.run:
     with contextlib.suppress(OSError):
       os.ftruncate(descriptor, 0)
 
 
-def _read(path: pathlib.Path) -> Holder | None:
-  """Opened anew, which is when network disks ask the server; None if it cannot be understood."""
+def read(path: pathlib.Path) -> Holder | None:
+  """Whom the file names, None if that cannot be understood.
+
+  It is opened anew, which is when network disks ask the server.
+  """
   try:
     return Holder(**json.loads(path.read_bytes()))
   except (OSError, ValueError, TypeError, RecursionError):

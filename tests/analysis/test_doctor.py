@@ -1,6 +1,7 @@
 """The doctor on a real run folder: intact, and with every kind of damage."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from tiny_runs import tiny_config
 
 from maxent_lm import build
 from maxent_lm.analysis import doctor
-from maxent_lm.train import steps
+from maxent_lm.train import lock, steps
 
 
 @pytest.fixture(scope='module')
@@ -146,12 +147,19 @@ def test_each_damage_is_told(folder, harm, sentence, status, step):
 def test_a_run_that_has_not_saved_yet_starts_at_the_beginning(folder):
   shutil.rmtree(folder / 'checkpoints')
   shutil.rmtree(folder / 'model')
-  (folder / 'lock.json').write_text('{"pid": 7}')
   findings = doctor.examine(folder)
   told = doctor.text(folder, findings)
   assert findings.status == 0
   assert 'checkpoints: none yet' in told and 'goes on from the beginning' in told
-  assert 'lock.json: {"pid": 7}' in told
+
+
+def test_who_holds_the_folder_is_told(folder):
+  assert 'run.lock' not in doctor.text(folder, doctor.examine(folder))  # the run is over
+  with lock.hold(folder):
+    told = doctor.text(folder, doctor.examine(folder))
+  assert f'run.lock: process {os.getpid()} on ' in told
+  (folder / 'run.lock').write_text('{"pid": 7')
+  assert 'run.lock: somebody (' in doctor.text(folder, doctor.examine(folder))
 
 
 def test_the_script_ends_with_the_status(folder):
