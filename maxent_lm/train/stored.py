@@ -17,7 +17,7 @@ import tqdm
 
 from maxent_lm import hosts
 from maxent_lm.lm import partition
-from maxent_lm.train import manifest, steps, unmeasured
+from maxent_lm.train import leaks, manifest, steps
 from maxent_lm.train.state import TrainState
 from maxent_lm.types import Params
 
@@ -56,7 +56,7 @@ class Checkpoints:
     self._verify = verify
     self._intact: set[int] = set()  # seen to be, by this object
     self._told: set[int] = set()
-    unmeasured.stop()
+    leaks.mend()
     self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
 
   def latest(self) -> int | None:
