@@ -8,6 +8,7 @@ JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -109,7 +110,7 @@ def user_errors() -> Generator[None, None, None]:
   except (ValueError, TypeError, OSError) as error:
     if os.environ.get('MAXENT_LM_TRACEBACK'):
       raise
-    sys.exit(f'error: {" ".join(str(error).split())}')
+    sys.exit(f'error: {_sentence(error)}')
 
 
 @contextlib.contextmanager
@@ -124,13 +125,10 @@ def run_errors() -> Generator[None, None, None]:
   try:
     yield
   except (Poisoned, NotSavedError, SandboxUnavailable, TooManyFaults) as error:
-    sys.exit(f'error: {" ".join(str(error).split())}')
+    sys.exit(f'error: {_sentence(error)}')
   except OSError as error:
-    print(
-      f'error: {" ".join(str(error).split())}; once that is mended, the same command goes on from '
-      'the newest checkpoint',
-      file=sys.stderr,
-    )
+    mended = 'once that is mended, the same command goes on from the newest checkpoint'
+    print(f'error: {_sentence(error)}; {mended}', file=sys.stderr)
     raise
 
 
@@ -154,6 +152,15 @@ def _key(argv: Sequence[str], error: Exception) -> str:
   name = next((group for group in wrong.groups() if group), '') if wrong else ''
   typed = [_flat(a.split('=')[0]) for a in argv if a.startswith('--config.')]
   return next((argument for argument in typed if name and name in argument), ', '.join(typed))
+
+
+def _sentence(error: Exception) -> str:
+  """Its message on one line; the system does not say which disk is full."""
+  text = ' '.join(str(error).split())
+  full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+  if full and error.filename is None:
+    return f'{text}: make room where --workdir is, or where temporary files are (TMPDIR)'
+  return text
 
 
 def _flat(error: Exception | str) -> str:

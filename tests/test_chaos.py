@@ -297,7 +297,9 @@ def test_a_run_that_ends_as_the_reference_is_right(play, tmp_path, capsys):
 def test_other_ends_are_told(play, tmp_path, endings, left, verdict, right):
   _, result = play(endings, left=left)
   assert result.verdict.startswith(verdict) and result.right == right
-  assert (tmp_path / 'cycle_0').exists()
+  campaigns.keep(tmp_path, tmp_path / 'kept' / 'disk')
+  assert [path.name for path in (tmp_path / 'kept' / 'disk').iterdir()] == ['cycle_0']
+  assert not (tmp_path / 'cycle_0').exists()
 
 
 def test_what_stops_because_of_the_fault_is_started_again(play):

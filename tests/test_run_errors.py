@@ -1,5 +1,8 @@
 """What ends a run that is under way is one sentence, whichever part it comes from."""
 
+import errno
+import os
+
 import pytest
 
 from maxent_lm import cli
@@ -12,6 +15,13 @@ from maxent_lm.train.skips import Poisoned
 def test_what_is_foreseen_is_a_sentence_without_a_traceback(kind):
   with pytest.raises(SystemExit, match='^error: step 12 is not saved$'), cli.run_errors():
     raise kind('step 12\nis not saved')
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_what_to_do(code):
+  with pytest.raises(SystemExit, match='^error: .*: make room where --workdir is'):
+    with cli.user_errors():
+      raise OSError(code, os.strerror(code))
 
 
 def test_a_bug_keeps_its_traceback():

@@ -282,11 +282,11 @@ def make_run(
     verify=config.checkpoint.verify,
     misses=config.checkpoint.misses,
   )
-  latest = checkpointer.latest()
-  if latest is not None:
-    state = checkpointer.restore(state, latest)
+  resumed = checkpointer.resume(state)
+  if resumed is not None:
+    state, step = resumed
     for name, each in remembers.items():
-      each.memory = checkpointer.restore_memory(name, each.memory, latest)
+      each.memory = checkpointer.restore_memory(name, each.memory, step)
   folder.record(workdir, config.to_dict(), data, tier)  # of a run that can go on
   folder.make_once(workdir / 'start', lambda path: policy.save(path, policy.params))
   return Run(

@@ -70,6 +70,24 @@ class Checkpointer(Checkpoints):
     self.durable = step
     return state
 
+  def resume(self, like: TrainState) -> tuple[TrainState, int] | None:
+    """The newest state that is intact and finite, and its step; None where there is none yet.
+
+    None with NaN is ever saved, but files can change, and so can their manifest.
+
+    Raises:
+      ValueError: see `latest` and `restore`.
+    """
+    while (step := self.latest()) is not None:
+      state = self.restore(like, step)
+      bad = _not_finite(state)
+      if not bad:
+        return state, step
+      self._intact.discard(step)
+      if hosts.is_first():
+        tell(f'{self._folder}/{step} {self._pass_over(step)}: {bad} holds NaN or infinity')
+    return None
+
   def save(
     self, state: TrainState, step: int, memory: Mapping[str, Any] = MappingProxyType({})
   ) -> None:

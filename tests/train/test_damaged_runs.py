@@ -4,11 +4,13 @@ import shutil
 import threading
 import time
 
+import numpy as np
 import pytest
 from checkpoints import assert_same, damage
 from tiny_runs import tiny_config
 
 from maxent_lm import build
+from maxent_lm.analysis.chaos.damage import poison
 from maxent_lm.train import manifest, steps
 from maxent_lm.train.checkpoint import NotSavedError
 from maxent_lm.train.metrics import read_metrics
@@ -57,6 +59,20 @@ def test_a_damaged_checkpoint_costs_a_step_and_nothing_else(runs, part, capsys, 
   assert int(run.state.step) == 4
   assert_whole(runs, part, run.train())
   assert sorted(path.name for path in (part / 'checkpoints').iterdir()) == ['4', '5.corrupt', '6']
+
+
+def test_a_checkpoint_of_nan_costs_a_step_and_nothing_else(runs, part, capsys):
+  """Its manifest is right: whoever wrote it was wrong."""
+  poison(part / 'checkpoints' / '5', np.random.default_rng(0))
+  run = build.rollout_run(config(), part)
+  told = capsys.readouterr().err
+  assert '/checkpoints/5 is damaged and renamed to 5.corrupt: params/' in told
+  assert ' holds NaN or infinity' in told and int(run.state.step) == 4
+  assert_whole(runs, part, run.train())
+  for step in (4, 6):
+    shutil.rmtree(part / 'checkpoints' / str(step))
+  with pytest.raises(ValueError, match='no intact checkpoint .*5.corrupt: set aside earlier'):
+    build.rollout_run(config(), part)
 
 
 def test_with_no_intact_checkpoint_a_run_does_not_begin_again(part):

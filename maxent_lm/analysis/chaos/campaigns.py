@@ -114,7 +114,15 @@ def _run(
   while goes_on() and idle < IDLE:
     before = len(book.strikes())
     book.end(cycles.cycle(lab, book, reference))
+    keep(scratch, workdir / 'kept' / scratch.relative_to(workdir))
     idle = 0 if len(book.strikes()) > before else idle + 1
+
+
+def keep(scratch: pathlib.Path, kept: pathlib.Path) -> None:
+  """Moves the runs that did not end as the reference: on a small disk they are in the way."""
+  kept.mkdir(parents=True, exist_ok=True)
+  for folder in scratch.glob('cycle_*'):
+    shutil.move(folder, kept / folder.name)
 
 
 def tally(strikes: Rows, done: Rows, column: str = '', value: str = '') -> dict[str, int]:
@@ -167,7 +175,6 @@ def _small_disk(path: pathlib.Path) -> Generator[bool, None, None]:
     yield mounted
   finally:
     if mounted:
-      shutil.copytree(path, path.with_name('kept'), dirs_exist_ok=True)  # what ended wrongly
       subprocess.run(['umount', str(path)], check=True)
 
 
