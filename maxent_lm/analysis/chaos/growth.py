@@ -55,8 +55,8 @@ def watch(process: 'subprocess.Popen[bytes]', metrics: pathlib.Path) -> list[Hel
         new = file.read()
       lines, read = lines + new.count(b'\n'), read + len(new)
     with contextlib.suppress(OSError):  # it has just ended
-      if lines:
-        seen.append(held(process.pid, lines))
+      if lines and (look := held(process.pid, lines)).resident:  # 0 while it ends
+        seen.append(look)
     time.sleep(EVERY)
   return seen
 
