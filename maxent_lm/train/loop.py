@@ -133,9 +133,8 @@ def _settler(
     record(of.step, of.metrics, of.keep)
     if reason := count.too_many():
       checkpointer.wait()
-      skipping.stop(
-        workdir, of.step, reason=reason, wrong=wrong, metrics=of.metrics, batch=of.batch
-      )
+      last = skipping.Skipped(of.step, wrong, of.metrics, of.batch)
+      skipping.stop(workdir, last, reason=reason)
 
   return settle
 

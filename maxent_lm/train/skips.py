@@ -14,7 +14,7 @@ import math
 import pathlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -90,49 +90,42 @@ def brief(wrong: Sequence[str]) -> str:
   return ', '.join(wrong[:LISTED]) + (', ...' if len(wrong) > LISTED else '')
 
 
-def stop(
-  workdir: pathlib.Path,
-  step: int,
-  *,
-  reason: str,
-  wrong: Sequence[str],
-  metrics: Mapping[str, Any],
-  batch: Batch,
-) -> NoReturn:
-  """Leaves a dump of the skipped update of this step, and raises `Poisoned`."""
+class Skipped(NamedTuple):
+  """An update that was not taken; `wrong`: what of it was not finite."""
+
+  step: int
+  wrong: Sequence[str]
+  metrics: Mapping[str, Any]
+  batch: Batch
+
+
+def stop(workdir: pathlib.Path, last: Skipped, *, reason: str) -> NoReturn:
+  """Leaves a dump of the last skipped update, and raises `Poisoned`."""
   try:
-    path = dump(workdir, step, reason=reason, wrong=wrong, metrics=metrics, batch=batch)
+    path = dump(workdir, last, reason=reason)
     left = f'its batch and numbers are in {path}'
   except OSError as error:
     left = f'its batch and numbers could not be written ({error})'
   hosts.meet()  # who leaves earlier ends the others
   raise Poisoned(
-    f'stopped at step {step}: {reason}, the last one for {brief(wrong)}; {left}; nothing of it '
-    'is in the parameters, and the same command goes on from the newest checkpoint'
+    f'stopped at step {last.step}: {reason}, the last one for {brief(last.wrong)}; {left}; nothing '
+    'of it is in the parameters, and the same command goes on from the newest checkpoint'
   )
 
 
-def dump(
-  workdir: pathlib.Path,
-  step: int,
-  *,
-  reason: str,
-  wrong: Sequence[str],
-  metrics: Mapping[str, Any],
-  batch: Batch,
-) -> pathlib.Path:
+def dump(workdir: pathlib.Path, last: Skipped, *, reason: str) -> pathlib.Path:
   """Writes workdir/dump-STEP, whole or not at all, in place of an older one; gives its path.
 
   Every process helps to fetch; the first one writes.
   """
-  arrays = {name: each for name, each in batch._asdict().items() if each is not None}
+  arrays = {name: each for name, each in last.batch._asdict().items() if each is not None}
   fetched: dict[str, Any] = hosts.fetch(arrays)  # of arrays
   report = {
-    'step': step,
+    'step': last.step,
     'reason': reason,
-    'wrong': list(wrong),
+    'wrong': list(last.wrong),
     'rows': {name: _bad_rows(each) for name, each in fetched.items() if _bad_rows(each)},
-    'metrics': {name: _written(value) for name, value in metrics.items()},
+    'metrics': {name: _written(value) for name, value in last.metrics.items()},
   }
 
   def write(temporary: pathlib.Path) -> None:
@@ -144,7 +137,7 @@ def dump(
     if (workdir / 'config.json').exists():
       shutil.copy(workdir / 'config.json', temporary)
 
-  path = workdir / f'dump-{step}'
+  path = workdir / f'dump-{last.step}'
   if hosts.is_first() and path.exists():
     shutil.rmtree(path)
   folder.make_once(path, write)
