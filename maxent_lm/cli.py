@@ -21,7 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import maxent_lm
-from maxent_lm import hosts
+from maxent_lm import hosts, process
 from maxent_lm.tasks.sandbox import SandboxUnavailable, TooManyFaults
 from maxent_lm.train import lock, signals
 from maxent_lm.train.skips import Poisoned
@@ -73,7 +73,8 @@ def train(main: Main) -> None:
 
 
 def prepare() -> None:
-  """What every script wants: configs/ importable, a compilation cache, only warnings logged.
+  """What every script wants: configs/ importable, a compilation cache, few places of memory, only
+  warnings logged.
 
   Compiled programs are kept in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/maxent_lm/jax, or
   nowhere if there is no home.
@@ -81,6 +82,7 @@ def prepare() -> None:
   """
   if os.environ.get(CORES) and cores() is not None:
     os.sched_setaffinity(0, {int(core) for core in os.environ[CORES].split(',')})
+  process.share_arenas()
   # configs/ lies beside the package and its files import each other.
   sys.path.insert(0, str(pathlib.Path(maxent_lm.__file__).parents[1]))
   os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')  # it misses torch, loudly
