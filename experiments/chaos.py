@@ -2,7 +2,7 @@ r"""Strikes a tiny run again and again, and checks that it ends as if nothing ha
 
   python experiments/chaos.py --workdir=runs/chaos --kills=50
   python experiments/chaos.py --workdir=runs/chaos --minutes=30
-  python experiments/chaos.py --workdir=runs/chaos --steps=2000
+  python experiments/chaos.py --workdir=runs/chaos --steps=8000
 
 `--kills`: kill -9 at so many moments, drawn over all that a run does, with a restart after each.
 State, metrics, samples and exported weights must be those of the run that nobody disturbed, bit by
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
   asked = {name: value for name, value in asked.items() if value}
   with cli.user_errors():
     if not asked:
-      raise ValueError('give one of --kills=50, --minutes=30 and --steps=2000')
+      raise ValueError('give one of --kills=50, --minutes=30 and --steps=8000')
   workdir, commit = pathlib.Path(_WORKDIR.value).resolve(), folder.commit()[:12]
   failed = []
   for name, value in asked.items():
