@@ -89,7 +89,8 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> list[str]:
   for key in sorted(old.keys() | new.keys()):
     if key not in old or key not in new or old[key] != new[key]:
       was, now = (repr(each[key]) if key in each else 'missing' for each in (old, new))
-      found[_class(key, both=key in old and key in new)].append(f'{key} was {was} and is {now}')
+      told = f'{shown(key)} was {was} and is {now}'
+      found[_class(key, both=key in old and key in new)].append(told)
   if found[FROZEN]:
     raise ValueError(
       f'{workdir} was started with another config: {"; ".join(found[FROZEN])}; choose another '
@@ -124,8 +125,8 @@ def check_data(workdir: pathlib.Path, fingerprint: str) -> None:
   known = _text(path, 'sha256') if path.exists() else fingerprint
   if known != fingerprint:
     raise ValueError(
-      f'{workdir} was started with other data: the SHA-256 of its files was {known[:12]}... and is '
-      f'{fingerprint[:12]}...; restore the files or choose another --workdir'
+      f'{workdir} was started with other data: the SHA-256 of its files was {shown(known[:12])}... '
+      f'and is {fingerprint[:12]}...; restore the files or choose another --workdir'
     )
 
 
@@ -158,6 +159,11 @@ def _text(path: pathlib.Path, key: str) -> str:
   if not isinstance(value, str):
     raise ValueError(f'{path} has no text as its {key!r}: {CURE}')
   return value
+
+
+def shown(text: str) -> str:
+  """What a file says, on one line."""
+  return text if text.isprintable() else repr(text)
 
 
 def flat(tree: dict[str, Any], prefix: str = 'config') -> dict[str, Any]:
