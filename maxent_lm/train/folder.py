@@ -89,7 +89,7 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> list[str]:
   for key in sorted(old.keys() | new.keys()):
     if key not in old or key not in new or old[key] != new[key]:
       was, now = (repr(each[key]) if key in each else 'missing' for each in (old, new))
-      told = f'{shown(key)} was {was} and is {now}'
+      told = f'{_shown(key)} was {was} and is {now}'
       found[_class(key, both=key in old and key in new)].append(told)
   if found[FROZEN]:
     raise ValueError(
@@ -125,8 +125,9 @@ def check_data(workdir: pathlib.Path, fingerprint: str) -> None:
   known = _text(path, 'sha256') if path.exists() else fingerprint
   if known != fingerprint:
     raise ValueError(
-      f'{workdir} was started with other data: the SHA-256 of its files was {shown(known[:12])}... '
-      f'and is {fingerprint[:12]}...; restore the files or choose another --workdir'
+      f'{workdir} was started with other data: the SHA-256 of its files was '
+      f'{_shown(known[:12])}... and is {fingerprint[:12]}...; restore the files or '
+      'choose another --workdir'
     )
 
 
@@ -161,7 +162,7 @@ def _text(path: pathlib.Path, key: str) -> str:
   return value
 
 
-def shown(text: str) -> str:
+def _shown(text: str) -> str:
   """What a file says, on one line."""
   return text if text.isprintable() else repr(text)
 

@@ -161,7 +161,7 @@ def test_what_a_run_was_started_with(tmp_path, name, data):
 
 
 def test_what_is_told_of_a_file_is_one_line(tmp_path):
-  """Found by fuzzing: a new line in a fingerprint, or in a key."""
+  """A new line in a fingerprint, or in a key."""
   (tmp_path / 'data.json').write_text(json.dumps({'sha256': 'f\n0'}))
   (tmp_path / 'config.json').write_text(json.dumps({'a': {'b': 2, 'x\ny': 1}}))
   for name in ('data.json', 'config.json'):
