@@ -140,7 +140,7 @@ def parse(argv: Sequence[str]) -> Sequence[str]:
     return flags.FLAGS(argv)
   except flags.Error as error:
     sys.exit(f'error: {_flat(error)}')
-  except (AttributeError, KeyError) as error:
+  except (AttributeError, LookupError) as error:  # IndexError: --config.transforms[9]
     hint = _flat(error)
     hint = hint[max(hint.find('Did you mean'), 0) :]
     sys.exit(f'error: unknown config key {_key(argv, error)}. {hint}')

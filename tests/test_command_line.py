@@ -8,7 +8,7 @@ import fuzzing
 import ml_collections
 import pytest
 from absl import flags
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
@@ -57,6 +57,8 @@ def test_values_arrive():
 
 
 @fuzzing.fuzzed(60)
+@example(key='transforms', value='[1]', sign='')  # a place beyond the end
+@example(key='steps', value='[1]', sign='')  # and one of a number
 @given(
   key=st.sampled_from(KEYS) | st.text(max_size=12),
   value=st.sampled_from(VALUES) | st.text(max_size=12),

@@ -56,10 +56,14 @@ class _Out(bytearray):
   stand_ins = False
 
 
+def _check_size(size: int) -> None:
+  if size > MAX_BYTES:
+    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
+
+
 def _put_text(out: _Out, tag: bytes, content: bytes) -> None:
   out += tag + COUNT.pack(len(content)) + content
-  if len(out) > MAX_BYTES:
-    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
+  _check_size(len(out))
 
 
 def _put_int(out: _Out, value: int, depth: int) -> None:
@@ -68,8 +72,8 @@ def _put_int(out: _Out, value: int, depth: int) -> None:
 
 def _put_items(out: _Out, tag: bytes, items: Iterable[Any], depth: int) -> None:
   """Iterators do not know their length: the count is filled in afterwards."""
-  if isinstance(items, Sized) and len(out) + len(items) >= MAX_BYTES:  # a byte each at least
-    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
+  if isinstance(items, Sized):
+    _check_size(len(out) + len(tag) + len(items))  # a byte each at least
   out += tag
   place = len(out)
   out += COUNT.pack(0)
@@ -146,8 +150,7 @@ def _put(out: _Out, value: Any, depth: int) -> None:
     out += b'O' if value else b'o'
   else:
     raise WireError(f'{kind.__name__} is not plain data')
-  if len(out) > MAX_BYTES:
-    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
+  _check_size(len(out))
 
 
 def encode(value: Any, *, stand_ins: bool = False) -> bytes:
@@ -275,6 +278,5 @@ def send(fd: int, value: Any) -> None:
 def receive(fd: int) -> Any:
   """One frame; EOFError if the sender is gone, WireError if it holds no value."""
   size = COUNT.unpack(read_exactly(fd, 4))[0]
-  if size > MAX_BYTES:
-    raise TooLarge(f'more than {MAX_BYTES} bytes of data')
+  _check_size(size)
   return decode(read_exactly(fd, size))
