@@ -24,7 +24,8 @@ def start(name, workdir, *arguments):
   environment = {
     'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.cache' / 'jax'),
     **os.environ,
-    **{'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''},
+    **{'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '--xla_backend_optimization_level=0'},
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   return subprocess.Popen(
     [*command, f'--workdir={workdir}', *arguments],

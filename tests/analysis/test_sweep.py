@@ -111,7 +111,8 @@ def run(tmp_path, *arguments):
   environment = os.environ | {
     'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}',
     'JAX_COMPILATION_CACHE_DIR': cache,
-    'XLA_FLAGS': '',
+    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   return subprocess.run(
     [*command, f'--workdir={tmp_path / "runs"}', *arguments],
