@@ -140,7 +140,7 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
   numbers: list[int] = []
   for at, line in reading.lines(path):
     try:
-      numbers.append(int(reading.parse_own(line)['step']))
+      numbers.append(_step(line))
     except (ValueError, TypeError, LookupError):
       if line.endswith(b'\n'):
         findings.fatal.append(f'{path.name}: line {at} is damaged: restore or remove the file.')
@@ -151,6 +151,13 @@ def _rows(path: pathlib.Path, findings: Findings) -> None:
   findings.found.append(f'{path.name}: {len(numbers)} rows{which}')
   if path.name == 'metrics.jsonl':
     _every_step_once(path.name, numbers, findings)
+
+
+def _step(line: bytes) -> int:
+  step = reading.parse_own(line)['step']
+  if type(step) is not int:  # nor infinity, which is none either
+    raise ValueError(f'{step!r} is no step')
+  return step
 
 
 def _every_step_once(name: str, numbers: list[int], findings: Findings) -> None:

@@ -120,6 +120,12 @@ DAMAGES = [
   (file('metrics.jsonl', 'deleted'), 'metrics.jsonl is missing', 1, 3),
   (rewrite('samples.jsonl', lambda x: [*x, '{"st']), 'samples.jsonl: line ', 1, 3),
   (
+    rewrite('samples.jsonl', lambda x: ['{"step": Infinity}\n', *x]),
+    'samples.jsonl: line 1 is damaged',
+    2,
+    3,
+  ),
+  (
     file('model/model.safetensors', 'halved'),
     'model.safetensors is not a readable safetensors file',
     1,
