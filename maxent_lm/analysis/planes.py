@@ -9,6 +9,7 @@ from maxent_lm.analysis.plots import markers
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
+  from matplotlib.colors import Normalize
 
 MARKS = {'collapse': '//', 'babble': '..'}  # hatches of the regions of a heat map
 
@@ -71,23 +72,35 @@ def heat_map(
 ) -> None:
   """values [Y, X] as shades with their numbers; `x` and `y` are a label and the ticks.
 
-  `regions` [Y, X] bool by a name in MARKS are hatched. Cells that are nan stay white.
+  `regions` [Y, X] bool by a name in MARKS are hatched. Cells that are nan stay white. Shades are
+  linear up to about the median and logarithmic beyond, so that one large value leaves the others
+  apart.
   """
-  shown = axes.imshow(values, origin='lower', cmap='cividis', aspect='auto')
-  span = np.nanmax(values) - np.nanmin(values)
+  norm = _shades(values)
+  axes.imshow(values, origin='lower', cmap='cividis', aspect='auto', norm=norm)
   for (row, column), value in np.ndenumerate(values):
     if np.isfinite(value):
-      dark = value < np.nanmin(values) + 0.55 * span
-      colour = 'white' if dark else 'black'
+      colour = 'white' if norm(value) < 0.55 else 'black'
       axes.text(column, row, f'{value:.2f}', ha='center', va='center', color=colour, zorder=4)
   for name, cells in regions.items():
     _hatch(axes, cells, name)
   axes.set_xticks(range(len(x[1])), [f'{tick:g}' for tick in x[1]])
   axes.set_yticks(range(len(y[1])), [f'{tick:g}' for tick in y[1]])
   axes.set(xlabel=x[0], ylabel=y[0], title=title)
+  axes.grid(visible=False)
   if any(cells.any() for cells in regions.values()):
     axes.legend(loc='lower center', bbox_to_anchor=(0.5, 1.08), ncols=2, fontsize=8)
-  axes.figure.colorbar(shown, ax=axes, shrink=0.85)
+
+
+def _shades(values: np.ndarray) -> 'Normalize':
+  """From values to [0, 1]; a plane without two different values has nothing to shade."""
+  from matplotlib.colors import AsinhNorm, Normalize
+
+  known = values[np.isfinite(values)]
+  if not len(known) or known.min() == known.max():
+    return Normalize(vmin=0.0, vmax=1.0)
+  width = float(np.median(np.abs(known))) or 1.0
+  return AsinhNorm(linear_width=width, vmin=float(known.min()), vmax=float(known.max()))
 
 
 def _hatch(axes: 'Axes', cells: np.ndarray, name: str) -> None:

@@ -77,3 +77,23 @@ def test_a_heat_map_shows_its_numbers_and_hatches_its_regions(axes):
   (cell,) = axes.patches
   assert cell.get_xy() == (0.5, -0.5) and cell.get_hatch() == planes.MARKS['collapse']
   assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1']
+
+
+def shades(axes, values):
+  nowhere = {name: np.zeros(values.shape, bool) for name in planes.MARKS}
+  ticks = [list(range(size)) for size in values.shape]
+  planes.heat_map(axes, values, x=('x', ticks[1]), y=('y', ticks[0]), title='t', regions=nowhere)
+  axes.figure.canvas.draw()
+  (image,) = axes.images
+  return image.norm(values)
+
+
+def test_one_large_value_leaves_the_others_apart(axes):
+  small, middle, other, large = shades(axes, np.array([[0.3, 0.9], [1.6, 46.0]])).ravel()
+  assert small == 0 and large == 1
+  assert min(middle - small, other - middle) > 0.08  # 0.013 and 0.015 on a linear scale
+
+
+@pytest.mark.parametrize('value', [np.nan, 0.0, -1.5, 0.7])
+def test_a_plane_of_one_value_or_none_is_drawn(axes, value):
+  shades(axes, np.array([[value, np.nan]]))
