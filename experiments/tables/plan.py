@@ -128,9 +128,8 @@ def row(report: Report, name: str) -> dict[str, Any]:
   """The columns of one program; few where it was not compiled."""
   each = report.programs[name]
   told = {'program': name, 'of': round(report.slice.hbm / GIB)}
-  refused = each.refused or report.programs['update'].refused
-  if refused:
-    return {**told, 'fits': f'no: {refused}'}
+  if each.refused:
+    return {**told, 'fits': f'no: {each.refused}'}
   least = report.roofline(name)
   needed = report.memory(name)
   return {

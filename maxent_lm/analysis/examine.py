@@ -59,9 +59,14 @@ class Report(NamedTuple):
   slice: Slice
   programs: Mapping[str, Examined]
 
+  @property
+  def stays(self) -> int:
+    """Bytes of state and reference, and of a batch where the update was compiled."""
+    return self.programs['update'].arguments or resident(self.plan)
+
   def memory(self, name: str) -> int:
-    """Bytes of a device while the program runs: the state and the reference stay where they are."""
-    return self.programs['update'].arguments + self.programs[name].added
+    """Bytes of a device while the program runs: what stays, and what it adds."""
+    return self.stays + self.programs[name].added
 
   def roofline(self, name: str) -> Roofline:
     """Least seconds of the program."""
@@ -93,7 +98,7 @@ def examine(plan: Plan, slice_: Slice) -> Report:
 
   Where the state alone does not fit nothing is compiled.
   """
-  state = partition.device_bytes((plan.state, plan.policy.params if plan.has_reference else None))
+  state = resident(plan)
   if state > slice_.hbm:
     refused = f'state and reference alone are {state / GIB:.1f} GiB a device'
     programs = dict.fromkeys(('update', 'rollout'), Examined(refused=refused))
@@ -103,6 +108,11 @@ def examine(plan: Plan, slice_: Slice) -> Report:
     'rollout': _examine(plan.rollout, unknown=plan.decode_steps),
   }
   return Report(plan, slice_, programs)
+
+
+def resident(plan: Plan) -> int:
+  """Bytes of state and reference on a device."""
+  return partition.device_bytes((plan.state, plan.policy.params if plan.has_reference else None))
 
 
 def _examine(lowered: jax.stages.Lowered, *, unknown: Sequence[int]) -> Examined:

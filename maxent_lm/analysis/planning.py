@@ -37,10 +37,9 @@ def verdicts(report: Report) -> list[Verdict]:
 
 def _fits(report: Report, name: str) -> Verdict:
   what, hbm = f'the {name} fits', report.slice.hbm
-  refused = report.programs[name].refused or report.programs['update'].refused
-  if refused:
+  if refused := report.programs[name].refused:
     return Verdict(what, False, refused)
-  needed, stays = report.memory(name), report.programs['update'].arguments
+  needed, stays = report.memory(name), report.stays
   sign = '<=' if needed <= hbm else '>'
   return Verdict(
     what,

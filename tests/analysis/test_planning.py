@@ -213,6 +213,15 @@ def test_what_xla_refuses_does_not_fit(report):
   assert planning.lines(bad)[-1] == f'does not fit, because rollout: {said}'
 
 
+def test_a_rollout_fits_by_itself_where_the_update_was_refused(report):
+  update = examine.Examined(refused='too large')
+  bad = report._replace(programs={**report.programs, 'update': update})
+  assert failures(bad) == ['the update fits']
+  assert 0 < bad.stays <= report.stays  # without the batch that is an argument of the update
+  assert bad.memory('rollout') - bad.stays == report.programs['rollout'].added
+  assert planning.lines(bad)[-1] == 'does not fit, because update: too large'
+
+
 def test_a_state_that_does_not_fit_is_not_compiled(plan, slice_):
   small = slice_._replace(chip=slice_.chip._replace(hbm=100_000.0))
   bad = examine.examine(plan._replace(rollout=None, update=None), small)
