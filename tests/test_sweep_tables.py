@@ -105,8 +105,10 @@ def test_entropy_law(tmp_path, warm):
 def test_replay_staleness(tmp_path, warm):
   point = '--points=VarGrad, 0.5 from 2 steps'
   rows, _ = finish('replay_staleness', tmp_path, warm, point, '--check')
-  _, replayed = rows
+  begun, replayed = rows
+  assert begun['off policy'] == ''  # of the warm start, which has no rollouts
   assert float(replayed['replayed share']) == 0.5 and 0 <= float(replayed['age']) <= 1
+  assert (tmp_path / 'replay_staleness.png').exists()
   lines = (tmp_path / 'countdown').glob('VarGrad*/metrics.jsonl')
   assert [len(next(lines).read_text().splitlines())] == [3]
 
