@@ -26,12 +26,13 @@ PARTS = 20  # of a run, a point each; one step a part where it is shorter
 PUBLISHED = {LAW: 'holds'}  # [Cui et al. 2025], a law for every model of 0.5B to 32B
 COLUMNS = (
   *('objective', 'points', 'a', 'b', 'ceiling b - a', 'rms residual', 'R^2'),
-  *('over GRPO, mean', 'over GRPO, rms', 'over GRPO, last', 'published'),
+  *('over GRPO, mean', 'seed by seed', 'second half', 'published'),
 )
 NOTE = (
   'Each point is the mean over a twentieth of a run: accuracy of the training samples and entropy, '
   "nats a token. a, b: the least squares of the objective's own points, all seeds together. Over "
-  "GRPO: accuracy minus what GRPO's law says for the same entropy, also where GRPO has not been."
+  "GRPO: accuracy minus what GRPO's law says for the same entropy, also where GRPO has not been: "
+  'the mean of all points, of each seed, and of the second half of each seed.'
 )
 
 
@@ -44,7 +45,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
       curves.setdefault(row['point'], []).append(curve(row['workdir']))
   points = {name: np.concatenate(each, axis=1) for name, each in curves.items()}
   laws = {name: entropy_law.fit(*each) for name, each in points.items()}
-  rows = [fitted(name, laws, points[name], [each[:, -1] for each in curves[name]]) for name in laws]
+  rows = [fitted(name, laws, curves[name]) for name in laws]
   if points:
     plots.panels(workdir / 'entropy_law.png', lambda axes: draw(axes, points, laws))
   return tables.Table(COLUMNS, rows, NOTE, found.gates())
@@ -63,29 +64,25 @@ def curve(workdir: pathlib.Path) -> np.ndarray:
 
 
 def fitted(
-  name: str,
-  laws: Mapping[str, entropy_law.Law],
-  points: np.ndarray,
-  last: Sequence[np.ndarray],
+  name: str, laws: Mapping[str, entropy_law.Law], curves: Sequence[np.ndarray]
 ) -> dict[str, Any]:
-  """A row: the objective's own law, and how far it is from GRPO's."""
-  law, (_, reward) = laws[name], points
+  """A row: the objective's own law, and how far each seed is over GRPO's."""
+  law, points = laws[name], np.concatenate(curves, axis=1)
   own = law.residuals(*points)
   row = {
     'objective': name,
-    'points': len(reward),
+    'points': points.shape[1],
     **{'a': law.a, 'b': law.b, 'ceiling b - a': law.ceiling},
-    **{'rms residual': entropy_law.rms(own), 'R^2': entropy_law.explained(own, reward)},
+    **{'rms residual': entropy_law.rms(own), 'R^2': entropy_law.explained(own, points[1])},
     'published': PUBLISHED.get(name),
   }
-  if name == LAW or LAW not in laws:
+  if LAW not in laws:
     return row
-  over = laws[LAW].residuals(*points)
-  ends = laws[LAW].residuals(*np.stack(last, axis=1))
+  over = [laws[LAW].residuals(*each) for each in curves]
   return row | {
-    'over GRPO, mean': float(np.mean(over)),
-    'over GRPO, rms': entropy_law.rms(over),
-    'over GRPO, last': float(np.mean(ends)),
+    'over GRPO, mean': float(np.mean(np.concatenate(over))),
+    'seed by seed': ', '.join(f'{np.mean(each):.3f}' for each in over),
+    'second half': ', '.join(f'{np.mean(each[len(each) // 2 :]):.3f}' for each in over),
   }
 
 
