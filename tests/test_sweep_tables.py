@@ -98,7 +98,9 @@ def test_entropy_law(tmp_path, warm):
   assert int(grpo['points']) == int(vargrad['points']) == 8
   assert float(grpo['rms residual']) <= 0.5
   assert abs(float(grpo['over GRPO, mean'])) < 1e-9  # least squares: its own residuals have none
-  assert float(vargrad['seed by seed']) == pytest.approx(float(vargrad['over GRPO, mean']), abs=6e-4)
+  assert float(vargrad['seed by seed']) == pytest.approx(
+    float(vargrad['over GRPO, mean']), abs=6e-4
+  )
   assert (tmp_path / 'entropy_law.png').exists()
 
 
