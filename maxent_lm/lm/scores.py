@@ -45,7 +45,8 @@ def score_hidden(
 ) -> Scores:
   """Scores of every token under the state before it.
 
-  At most [chunk, V] logits exist at once, in the backward pass too (they are computed again there).
+  At most [chunk, V] logits exist at once, in the backward pass too (several chunks are computed
+  again there).
 
   Args:
     hidden: [B, T, D], column t is the hidden state BEFORE tokens[:, t].
@@ -70,9 +71,9 @@ def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
   """`function` of [C, ...] pieces of [B, T, ...] arrays, at most `chunk` tokens at a time.
 
   Its results, a pytree of [C, ...], come back as [B, T, ...]. What it computes in between exists
-  for one piece only, and is computed again in the backward pass. Where devices share the rows, each
-  has as many tokens of every piece, its own, and C may be larger than `chunk` by one for each.
-  Raises ValueError for chunk < 1.
+  for one piece only: where there are several, it is computed again in the backward pass. Where
+  devices share the rows, each has as many tokens of every piece, its own, and C may be larger than
+  `chunk` by one for each. Raises ValueError for chunk < 1.
   """
   if chunk < 1:
     raise ValueError(f'chunk is {chunk}; it must be at least 1 token')
@@ -96,6 +97,8 @@ def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
     return flat.reshape(shares, -1, *rest)[:, :count].reshape(rows, columns, *rest)
 
   pieces = tuple(split(values) for values in arrays)
+  if loops == 1:
+    return jax.tree.map(lambda values: join(values[None]), function(*(each[0] for each in pieces)))
   return jax.tree.map(join, jax.lax.map(jax.checkpoint(lambda piece: function(*piece)), pieces))
 
 
