@@ -96,7 +96,7 @@ PRESETS = {
     ),
     64,
     8,
-    1100,
+    2200,
   ),
   'M': Work(
     LMConfig(
@@ -110,7 +110,7 @@ PRESETS = {
     ),
     16,
     8,
-    300,
+    1100,
   ),
   'gpu': Work(
     LMConfig(
