@@ -8,7 +8,7 @@ Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update
 none ends. The preset gpu, 82 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
 GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype, --attention, --scan_layers
 and --widths change a preset; --scorer=naive updates from whole rows and all of their logits at
-once, to compare with.
+once, to compare with. --devices=8 cuts a CPU into so many devices, which share the rows.
 
 For rollout and update a sentence says what the model's arithmetic is of the machine's rate of
 products in this dtype, measured in the same process, and what bounds it
@@ -32,12 +32,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
+from jax.sharding import Mesh
 
 from maxent_lm import data, process, temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.analysis import utilisation
 from maxent_lm.analysis.utilisation import Peaks
 from maxent_lm.analysis.utilisation import Work as Needed
+from maxent_lm.lm import partition
 from maxent_lm.lm.config import ATTENTIONS, DTYPES, LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.groups import GroupScorer
@@ -145,6 +147,7 @@ _DTYPE = flags.DEFINE_enum('dtype', None, DTYPES, "Of activations, instead of th
 _SCAN = flags.DEFINE_bool('scan_layers', None, "A loop over layers, instead of the preset's.")
 _WIDTHS = flags.DEFINE_integer('widths', None, "Of an update's pieces.", lower_bound=1)
 _ATTENTION = flags.DEFINE_enum('attention', 'xla', ATTENTIONS, 'Of whole rows.')
+_DEVICES = flags.DEFINE_integer('devices', 1, 'Of a CPU, that share the rows.', lower_bound=1)
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
 
 
@@ -157,7 +160,7 @@ class Ending:
     return (others + np.log1p(-ENDS)).at[:, EOS].set(np.log(ENDS))
 
 
-def make_rollout(lm: LM, work: Work, lengths: str, slots: int) -> Generate:
+def make_rollout(lm: LM, work: Work, lengths: str, slots: int, cells: int = 1) -> Generate:
   """Rollouts whose responses end as asked."""
   return make_generate(
     lm,
@@ -166,10 +169,13 @@ def make_rollout(lm: LM, work: Work, lengths: str, slots: int) -> Generate:
     max_new_tokens=work.response,
     eos_id=EOS if lengths == 'geometric' else -1,
     slots=slots,
+    cells=cells,
   )
 
 
-def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer, Pull | None]:
+def make_scorer(
+  lm: LM, work: Work, name: str, microbatch: int, cells: int = 1
+) -> tuple[Scorer, Pull | None]:
   """How training scores and takes gradients, or how a textbook does."""
   if name == 'naive':
     return functools.partial(naive_scores, lm), None
@@ -178,6 +184,7 @@ def make_scorer(lm: LM, work: Work, name: str, microbatch: int) -> tuple[Scorer,
     chunk=max(1, work.logits // lm.config.vocab_size),
     group_size=work.group_size,
     max_new_tokens=work.response,
+    cells=cells,
     microbatch=microbatch,
     widths=work.widths,
   )
@@ -193,7 +200,16 @@ def naive_scores(lm: LM, params: Params, tokens: Array, mask: Array) -> Scores:
   return jax.tree.map(lambda values: jnp.pad(values, ((0, 0), (PROMPT, 0))), scores)
 
 
-def make_training(lm: LM, scorer: Scorer, pull: Pull | None) -> tuple[Update, TrainState]:
+def make_mesh(devices: int) -> Mesh:
+  """So many devices that share the rows; a CPU is cut into as many."""
+  if devices > 1:
+    jax.config.update('jax_num_cpu_devices', devices)  # others do not ask for it
+  return partition.make_mesh(data=devices)
+
+
+def make_training(
+  lm: LM, scorer: Scorer, pull: Pull | None, mesh: Mesh
+) -> tuple[Update, TrainState]:
   """GRPO with AdamW, from random weights."""
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
   parts = Parts(
@@ -214,7 +230,7 @@ def make_training(lm: LM, scorer: Scorer, pull: Pull | None) -> tuple[Update, Tr
     has_target=False,
     seed=0,
   )
-  return make_update(parts), state
+  return make_update(parts), partition.place_all(state, mesh)
 
 
 def make_batch(prompts: np.ndarray, rollout: Rollout, work: Work) -> Batch:
@@ -252,13 +268,13 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
 
 
 def measure(
-  work: Work, generate: Generate, update: Update, state: TrainState, steps: int
+  work: Work, generate: Generate, update: Update, state: TrainState, steps: int, mesh: Mesh
 ) -> tuple[list[Measured], int]:
   """Steps one after the other, and the peak memory (MB) of the first one, which compiles."""
-  first_mb = 0
+  first_mb, rows = 0, partition.batch_sharding(mesh)
   rng = np.random.default_rng(0)
   prompts = rng.integers(2, work.config.vocab_size, (work.prompts, PROMPT), np.int32)
-  asked = jnp.asarray(prompts), jnp.ones_like(prompts, bool)
+  asked = jax.device_put((prompts, np.ones_like(prompts, bool)), rows)
   measured = []
   for number in range(steps):
     key = jax.random.key(number)
@@ -266,7 +282,7 @@ def measure(
     if number == 0:
       process.release_memory()  # as train/loop.py does after compiling
     host = jax.device_get(rollout)
-    batch = make_batch(prompts, host, work)
+    batch = jax.device_put(make_batch(prompts, host, work), rows)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
     measured.append(Measured(asking, learning, host.length))
     if number == 0:
@@ -350,17 +366,19 @@ def main(argv: Sequence[str]) -> None:
   """Measures and prints."""
   del argv
   work, lengths = asked_for(), _LENGTHS.value
-  lm = LM(work.config)
-  generate = make_rollout(lm, work, lengths, _SLOTS.value)
+  lm, devices = LM(work.config), _DEVICES.value
+  mesh = make_mesh(devices)
+  generate = make_rollout(lm, work, lengths, _SLOTS.value, devices)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
-  scorer, pull = make_scorer(lm, work, _SCORER.value, microbatch)
-  update, state = make_training(lm, scorer, pull)
+  scorer, pull = make_scorer(lm, work, _SCORER.value, microbatch, devices)
+  update, state = make_training(lm, scorer, pull, mesh)
   start_s = process.since_start()
-  measured, first_mb = measure(work, generate, update, state, _ROUNDS.value + 1)
+  with jax.set_mesh(mesh):
+    measured, first_mb = measure(work, generate, update, state, _ROUNDS.value + 1, mesh)
   peak_mb = process.peak_mb()
   on_device = device_peak_mb()
   peaks = utilisation.measure_peaks(lm.config.dtype)  # after the peak, which it would raise
-  rows = work.prompts * work.group_size
+  rows = work.prompts * work.group_size // devices
   in_groups = isinstance(scorer, GroupScorer)
   pieces = scorer.most_pieces(rows, work.response) if in_groups else 1
   works = [needed(work, each, _SLOTS.value, pieces) for each in measured]
@@ -377,6 +395,7 @@ def main(argv: Sequence[str]) -> None:
     'scan_layers': work.config.scan_layers,
     'widths': work.widths,
     'slots': _SLOTS.value,
+    'devices': devices,
     'microbatch': microbatch,
     'scorer': _SCORER.value,
     **numbers,

@@ -47,10 +47,12 @@ def test_what_bounds_a_step_is_reckoned_from_what_is_measured():
     assert 0 < row[f'{name}_products_s'] + row[f'{name}_bytes_s']
 
 
-def test_slots_and_microbatches_do_the_same_work():
+def test_slots_microbatches_and_devices_do_the_same_work():
   plain = measured('--lengths=geometric')
   fast = measured('--lengths=geometric', '--slots=3', '--microbatch=100')
-  assert plain['tokens'] == fast['tokens'] < 2 * 4 * 256
+  apart = measured('--lengths=geometric', '--devices=2')
+  assert plain['tokens'] == fast['tokens'] == apart['tokens'] < 2 * 4 * 256
+  assert [each['devices'] for each in (plain, fast, apart)] == [1, 1, 2]
 
 
 def test_the_naive_scorer_has_the_same_scores():

@@ -4,10 +4,12 @@ import importlib
 import pathlib
 import sys
 
+import numpy as np
 import pytest
 
 from maxent_lm.analysis import benchmarks
 
+PARTS = ('rollout', 'update')
 FOLDER = pathlib.Path(__file__).parent.parent / 'experiments' / 'tables'
 
 
@@ -99,23 +101,49 @@ def test_interpreters_and_best_options(peers):
   assert commands['TRL'][0] == sys.executable and 'tunix' not in commands
 
 
-@pytest.mark.parametrize('worse', [1.0, 1.2])
-def test_growth(monkeypatch, tmp_path, worse):
-  growth = script(monkeypatch, 'growth')
+def growing(worse):
+  """What a benchmark prints whose updates cost 0.03 s and 1 ms a token, `worse` at 256 rows."""
 
   def measure(command):
-    last = command[-1]
-    row = told(4.0, peak=1000.0 if '--scorer=naive' in command else 200.0)
-    return row | ({'update_s': 3.0 * worse} if last == '--prompts=64' else {})
+    given = dict(each[2:].split('=') for each in command if each.startswith('--'))
+    rows = int(given.get('prompts', 64)) * int(given.get('group_size', 8))
+    tokens = rows * int(given.get('response', 64))
+    update = (0.03 + 1e-3 * tokens) * (worse if given.get('prompts') == '32' else 1)
+    waits = given.get('lengths') == 'geometric' and given['slots'] == '0'
+    shares = {f'{name}_{key}': 0.25 for name in PARTS for key in ('share', 'products_s', 'bytes_s')}
+    return {
+      **told(4.0, tokens=tokens, peak=1000.0 if given.get('scorer') == 'naive' else 200.0),
+      **shares,
+      'rollout_s': 2.0 if waits else 1.0,
+      'update_s': update,
+      'update_gflop': tokens / 10,
+    }
 
-  monkeypatch.setattr(growth, 'measure', measure)
+  return measure
+
+
+@pytest.mark.parametrize('worse', [1.0, 1.5])
+def test_growth(monkeypatch, tmp_path, worse):
+  growth = script(monkeypatch, 'growth')
+  monkeypatch.setattr(growth, 'measure', growing(worse))
   table = growth.build('cpu', tmp_path)
   batch = [row for row in table.rows if row['varied'] == 'batch']
   assert [row['value'] for row in batch] == [8, 16, 32, 64, 128, 256, 512]
-  assert batch[0]['update us a token'] == 30_000
+  assert batch[0]['update us a token'] == pytest.approx(1000 + 30_000 / 512)
+  assert batch[0]['update share'] == 0.25 and set(batch[0]) == set(growth.COLUMNS)
   holds = [gate.holds for gate in table.gates]
-  assert holds == [worse == 1.0, True, True, True]  # flat, linear, memory, time
+  assert holds == [worse == 1.0, True, True, True, True, True]  # lines, memory, time, slots
+  if worse == 1.0:
+    line = 'cost of an update, batch 8 to 512: 30 ms and 1e+03 us a token, which no point is off'
+    assert table.gates[0].what.startswith(line)
   assert (tmp_path / 'growth.png').exists()
+
+
+def test_a_line_through_costs_is_where_the_worst_point_says(monkeypatch):
+  line = script(monkeypatch, 'growth').Line
+  amounts = np.array([1.0, 2.0, 4.0, 8.0])
+  assert line.through(amounts, 0.5 + 3 * amounts) == pytest.approx((0.5, 3.0, 0.0), abs=1e-9)
+  assert line.through(amounts, amounts**2).worst > 0.15  # a cost that grows with the square
 
 
 def test_a_row_of_the_gpus_table_is_kept_with_its_commit(monkeypatch, tmp_path):
@@ -138,4 +166,5 @@ def test_a_row_of_the_gpus_table_is_kept_with_its_commit(monkeypatch, tmp_path):
   assert rows[0]['update bound'] == 'products 100%' and set(gpu.COLUMNS) == set(rows[0])
   monkeypatch.setattr(gpu.folder, 'commit', lambda: 'b' * 40)
   assert gpu.build('smoke', tmp_path).rows == rows and rows[0]['commit'] == 'a' * 12
-  assert gpu.bound(2.0, 0.25, 0.5) == 'rest 62%' and gpu.bound(2.0, 0.5, 1.25) == 'bytes 62%'
+  assert benchmarks.bound(2.0, 0.25, 0.5) == 'rest 62%'
+  assert benchmarks.bound(2.0, 0.5, 1.25) == 'bytes 62%'

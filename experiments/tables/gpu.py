@@ -100,20 +100,8 @@ def shown(told: Row) -> Row:
     'commit': told['commit'],
   }
   for name in ('rollout', 'update'):
-    row |= {
-      f'{name} s': told[f'{name}_s'],
-      f'{name} tokens/s': told[f'{name}_tokens_per_s'],
-      f'{name} share': told[f'{name}_share'],
-      f'{name} bound': bound(*(told[f'{name}_{part}'] for part in ('s', 'products_s', 'bytes_s'))),
-    }
-  return row
-
-
-def bound(seconds: float, products: float, moved: float) -> str:
-  """What takes most of the time, with its part of it."""
-  parts = {'products': products, 'bytes': moved, 'rest': max(0.0, seconds - products - moved)}
-  name, most = max(parts.items(), key=lambda part: part[1])
-  return f'{name} {most / seconds:.0%}'
+    row |= {f'{name} s': told[f'{name}_s'], f'{name} tokens/s': told[f'{name}_tokens_per_s']}
+  return row | benchmarks.bounds(told)
 
 
 if __name__ == '__main__':

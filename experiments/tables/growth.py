@@ -1,12 +1,13 @@
-"""How the cost of a step grows: batch, length of responses, vocabulary, group size; and memory.
+"""How the cost of a step grows: batch, responses, vocabulary, groups, devices; and what bounds it.
 
   python experiments/tables/growth.py --preset=cpu --workdir=runs/tables/growth --check
 
 Every point is a process of its own, experiments/benchmark.py with the work of preset S changed in
 one thing, so that peaks are peaks. Two more compare an update at a vocabulary of 151,936, width 512
-and 4,096 response tokens with one that has all logits at once. About an hour on two cores that do
-nothing else; points that are finished are not measured again while the commit is the same. The
-curves are in `growth.png`.
+and 4,096 response tokens with one that has all logits at once; others compare rollouts whose slots
+are filled again with those that wait for the longest response; the last is M as it is. More than an
+hour on two cores that do nothing else; points that are finished are not measured again while the
+commit is the same. The curves are in `growth.png`.
 """
 
 import functools
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from maxent_lm.analysis import benchmarks, plots, tables
 from maxent_lm.train import folder
 
@@ -22,15 +25,18 @@ if TYPE_CHECKING:
   from matplotlib.axes import Axes
 
 ROOT = pathlib.Path(__file__).parents[2]
-FLAT = 1.15  # costs that are called equal differ by no more than this factor
+FLAT = 0.15  # costs that lie on a line are off it by no more than this part of them
+REFILL = 1.8  # times the tokens/s of rollouts that wait for the longest response
 COLUMNS = (
   *('varied', 'value', 'rows', 'tokens', 'rollout s', 'update s', 'rollout us a token'),
-  *('update us a token', 'update ms a GFLOP', 'peak MB', 'first step s'),
+  *('update us a token', 'update GFLOP', 'rollout share', 'rollout bound', 'update share'),
+  *('update bound', 'peak MB', 'first step s'),
 )
 NOTE = (
   'Preset S of experiments/benchmark.py (4 layers of width 128, vocabulary 512, prompts of 32 '
   'tokens, groups of 8, responses of 64), changed in one thing at a time: batch, in rows, by the '
-  'number of prompts; response length and vocabulary with 16 prompts; group size with 512 rows. '
+  'number of prompts; response length and vocabulary with 16 prompts; group size with 512 rows; '
+  'devices are simulated, share the rows and these cores. '
   'Scorer: M (8 layers of width 512) with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens; '
   '`naive` has the logits [64, 64, 151,936] at once. Medians over {rounds} steps after the first; '
   'GFLOP are those that have to be done (prompts once, no padding), attention among them.'
@@ -69,11 +75,19 @@ def groups(preset: str, sizes: Sequence[int], rows: int) -> Curve:
   return Curve('group size', preset, (), points)
 
 
+def refills(preset: str, slots: int) -> Curve:
+  """Responses of different lengths, with and without others that follow where one has ended."""
+  return curve(f'slots {preset}', preset, 'slots', (0, slots), '--lengths=geometric')
+
+
 SCORERS = ('groups', 'naive')
+SLOTS = {'S': 32, 'M': 64}
+DRAWN = ('batch', 'response', 'vocabulary', 'group size', 'devices')
 PRESETS = {
   'smoke': Plan(
     (
       batch('smoke', (4, 8), 4),
+      curve('devices', 'smoke', 'devices', (1, 2)),
       curve('scorer', 'smoke', 'scorer', SCORERS),
     ),
     1,
@@ -84,7 +98,10 @@ PRESETS = {
       curve('response', 'S', 'response', (16, 32, 64, 128, 256, 512), '--prompts=16'),
       curve('vocabulary', 'S', 'vocab_size', (1024, 4096, 16_384, 65_536, 151_936), '--prompts=16'),
       groups('S', (2, 4, 8, 16, 32, 64), 512),
+      curve('devices', 'S', 'devices', (1, 2, 4, 8)),
       curve('scorer', 'M', 'scorer', SCORERS, '--vocab_size=151936', '--prompts=8'),
+      *(refills(preset, slots) for preset, slots in SLOTS.items()),
+      Curve('preset', 'M', (), {'M': ()}),
     ),
     3,
   ),
@@ -96,8 +113,8 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   """Measures the points that are missing."""
   plan = PRESETS[preset]
   rows = [row for each in plan.curves for row in measured(each, plan.rounds, workdir)]
-  drawn = [each for each in plan.curves if each.name != 'scorer']
-  draw = (functools.partial(panel, rows=rows, varied=each.name) for each in drawn)
+  drawn = [each.name for each in plan.curves if each.name in DRAWN]
+  draw = (functools.partial(panel, rows=rows, varied=name) for name in drawn)
   plots.panels(workdir / 'growth.png', *draw)
   note = NOTE.format(rounds=plan.rounds)
   return tables.Table(COLUMNS, rows, note, gates(rows) if preset != 'smoke' else [])
@@ -121,9 +138,10 @@ def measured(curve: Curve, rounds: int, workdir: pathlib.Path) -> Iterator[Row]:
       'update s': told['update_s'],
       'rollout us a token': 1e6 * told['rollout_s'] / told['tokens'],
       'update us a token': 1e6 * told['update_s'] / told['tokens'],
-      'update ms a GFLOP': 1e3 * told['update_s'] / told['update_gflop'],
+      'update GFLOP': told['update_gflop'],
       'peak MB': told['peak_mb'],
       'first step s': told['first_step_s'],
+      **benchmarks.bounds(told),
     }
 
 
@@ -156,26 +174,47 @@ def panel(axes: 'Axes', rows: Sequence[Row], varied: str) -> None:
 
 
 def gates(rows: Sequence[Row]) -> list[tables.Gate]:
-  """Flat in the batch, linear in the length but for attention, a quarter of the naive memory."""
-  costs = {
-    'batch': ('update us a token', 'cost of a token in an update, batch 8 to 512'),
-    'response': ('update ms a GFLOP', 'cost of the arithmetic of an update, responses 16 to 512'),
-  }
-  held = []
-  for varied, (key, what) in costs.items():
-    values = [row[key] for row in rows if row['varied'] == varied]
-    factor = max(values) / min(values)
-    held.append(tables.Gate(f'{what}: differs by a factor of {factor:.2f}', factor <= FLAT))
-  ours, naive = (
-    next(row for row in rows if row['varied'] == 'scorer' and row['value'] == name)
-    for name in SCORERS
-  )
-  memory, time = (ours[key] / naive[key] for key in ('peak MB', 'update s'))
-  return [
-    *held,
+  """Costs on a line, a quarter of the naive memory, tokens/s with slots that are filled again."""
+
+  def of(varied: str, key: str) -> np.ndarray:
+    return np.array([row[key] for row in rows if row['varied'] == varied])
+
+  batch = Line.through(of('batch', 'tokens'), of('batch', 'update s'))
+  response = Line.through(of('response', 'update GFLOP'), of('response', 'update s'))
+  naive = {key: float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s')}
+  memory, time = naive['peak MB'], naive['update s']
+  held = [
+    batch.gate('an update, batch 8 to 512', 'token'),
+    response.gate('an update, responses 16 to 512', 'GFLOP'),
     tables.Gate(f'memory by the naive one, at most 1/4: {memory:.3f}', memory <= 0.25),
     tables.Gate(f'time by the naive one, at most 1: {time:.3f}', time <= 1),
   ]
+  for preset in SLOTS:
+    waiting, filled = of(f'slots {preset}', 'rollout us a token')
+    what = f'{preset}: tokens/s with slots filled again {waiting / filled:.2f} times those without'
+    held.append(tables.Gate(f'{what}; at least {REFILL}', waiting / filled >= REFILL))
+  return held
+
+
+class Line(NamedTuple):
+  """Seconds = constant + slope * amount, and the most that a point is off, as a part of it."""
+
+  constant: float
+  slope: float
+  worst: float
+
+  @classmethod
+  def through(cls, amounts: np.ndarray, seconds: np.ndarray) -> 'Line':
+    """Least squares of the parts by which points are off."""
+    terms = np.stack([np.ones(len(amounts)), amounts], axis=1) / seconds[:, None]
+    fitted = np.linalg.lstsq(terms, np.ones(len(amounts)))[0]
+    return cls(*map(float, fitted), float(np.max(np.abs(terms @ fitted - 1))))
+
+  def gate(self, what: str, unit: str) -> tables.Gate:
+    """Whether all points lie on it."""
+    costs = f'{1e3 * self.constant:.3g} ms and {1e6 * self.slope:.3g} us a {unit}'
+    said = f'cost of {what}: {costs}, which no point is off by more than {self.worst:.0%}'
+    return tables.Gate(f'{said}; at most {FLAT:.0%}', self.worst <= FLAT)
 
 
 if __name__ == '__main__':

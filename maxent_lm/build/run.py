@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import jax
 
@@ -272,7 +271,7 @@ def make_run(
   guards, skips = make_guards(config), Skips(**config.skips)
   training = make_training(config, policy, group_size=group_size, names=names, look=look)
   networks = training.networks and training.networks(hosts.fetch(policy.params))
-  state = _place(training.init(policy.params, networks), policy.mesh)
+  state = partition.place_all(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
   _trace(training.update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
   checkpointer = Checkpointer(
@@ -321,11 +320,6 @@ def _trace(
   with jax.set_mesh(mesh):
     batch = make_batch(Sequences.unweighted(empty, empty), columns=max(3, response + 2))
     jax.eval_shape(update, state, reference, batch)
-
-
-def _place(tree: Any, mesh: jax.sharding.Mesh) -> Any:
-  """Every leaf on the mesh: what is no parameter (step, key, counts) is replicated."""
-  return jax.tree.map(partition.place, tree, partition.param_shardings(tree, mesh))
 
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:

@@ -200,3 +200,8 @@ def place(values: np.ndarray | Array, sharding: Sharding | None) -> Array:
     return jax.random.wrap_key_data(place(jax.random.key_data(values), sharding))
   host = np.asarray(values)
   return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def place_all(tree: Params, mesh: Mesh) -> Params:
+  """Every leaf on the mesh, laid out as `param_shardings` says."""
+  return jax.tree.map(place, tree, param_shardings(tree, mesh))
