@@ -38,8 +38,14 @@ NOTE = (
   'number of prompts; response length and vocabulary with 16 prompts; group size with 512 rows; '
   'devices are simulated, share the rows and these cores. '
   'Scorer: M (8 layers of width 512) with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens; '
-  '`naive` has the logits [64, 64, 151,936] at once. Medians over {rounds} steps after the first; '
-  'GFLOP are those that have to be done (prompts once, no padding), attention among them.'
+  '`naive` has the logits [64, 64, 151,936] at once. Slots: rows that are decoded at a time and '
+  'filled again where a response has ended, as it does with probability 1/64 at every token and '
+  'after 256; 0 is all rows, which wait for the longest. Medians over {rounds} steps after the '
+  'first; GFLOP are those that have to be done (prompts once, no padding), attention among them. '
+  'Share: of the rate of products of 2,048 x 2,048 measured in the same process; bound: what takes '
+  'most of the time, these products, bytes at the measured rate of a copy, or the rest (work '
+  'between products, products too small for the peak, waiting). A line through costs has a part '
+  'for every update (the optimiser, products of few rows) and one for every token.'
 )
 
 
@@ -181,8 +187,7 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
 
   batch = Line.through(of('batch', 'tokens'), of('batch', 'update s'))
   response = Line.through(of('response', 'update GFLOP'), of('response', 'update s'))
-  naive = {key: float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s')}
-  memory, time = naive['peak MB'], naive['update s']
+  memory, time = (float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s'))
   held = [
     batch.gate('an update, batch 8 to 512', 'token'),
     response.gate('an update, responses 16 to 512', 'GFLOP'),
