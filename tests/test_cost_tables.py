@@ -132,10 +132,11 @@ def test_growth(monkeypatch, tmp_path, worse):
   assert batch[0]['update us a token'] == pytest.approx(1000 + 30_000 / 512)
   assert batch[0]['update share'] == 0.25 and set(batch[0]) == set(growth.COLUMNS)
   holds = [gate.holds for gate in table.gates]
-  assert holds == [worse == 1.0, True, True, True, True, True]  # lines, memory, time, slots
+  # flat, on a line, memory, time, slots
+  assert holds == [worse == 1.0, True, worse == 1.0, True, True, True, True, True]
   if worse == 1.0:
     line = 'cost of an update, batch 8 to 512: 30 ms and 1e+03 us a token, which no point is off'
-    assert table.gates[0].what.startswith(line)
+    assert table.gates[2].what.startswith(line)
   assert (tmp_path / 'growth.png').exists()
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
   from matplotlib.axes import Axes
 
 ROOT = pathlib.Path(__file__).parents[2]
-FLAT = 0.15  # costs that lie on a line are off it by no more than this part of them
+FLAT = 0.15  # costs that are called equal, or on a line, differ by no more than this part
 REFILL = 1.8  # times the tokens/s of rollouts that wait for the longest response
 COLUMNS = (
   *('varied', 'value', 'rows', 'tokens', 'rollout s', 'update s', 'rollout us a token'),
@@ -189,6 +189,11 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
   response = Line.through(of('response', 'update GFLOP'), of('response', 'update s'))
   memory, time = (float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s'))
   held = [
+    flat('a token in an update, batch 8 to 512', of('batch', 'update us a token')),
+    flat(
+      'the arithmetic of an update, responses 16 to 512',
+      of('response', 'update s') / of('response', 'update GFLOP'),
+    ),
     batch.gate('an update, batch 8 to 512', 'token'),
     response.gate('an update, responses 16 to 512', 'GFLOP'),
     tables.Gate(f'memory by the naive one, at most 1/4: {memory:.3f}', memory <= 0.25),
@@ -199,6 +204,12 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
     what = f'{preset}: tokens/s with slots filled again {waiting / filled:.2f} times those without'
     held.append(tables.Gate(f'{what}; at least {REFILL}', waiting / filled >= REFILL))
   return held
+
+
+def flat(what: str, costs: np.ndarray) -> tables.Gate:
+  """Whether costs are equal, what every update costs among them."""
+  factor = float(costs.max() / costs.min())
+  return tables.Gate(f'cost of {what}: differs by a factor of {factor:.2f}', factor <= 1 + FLAT)
 
 
 class Line(NamedTuple):
