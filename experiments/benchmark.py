@@ -37,10 +37,11 @@ from jax.sharding import Mesh
 from maxent_lm import data, process, temperature
 from maxent_lm.algorithms import LOSSES
 from maxent_lm.analysis import utilisation
+from maxent_lm.analysis.sizes import ENDS, EOS, PRESETS, PROMPT, RESPONSE, Work
 from maxent_lm.analysis.utilisation import Peaks
 from maxent_lm.analysis.utilisation import Work as Needed
 from maxent_lm.lm import partition
-from maxent_lm.lm.config import ATTENTIONS, DTYPES, LMConfig
+from maxent_lm.lm.config import ATTENTIONS, DTYPES
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.groups import GroupScorer
 from maxent_lm.lm.scores import score_logits
@@ -52,87 +53,6 @@ from maxent_lm.shaping.advantages import group_normalised
 from maxent_lm.train.state import TrainState, init_state
 from maxent_lm.train.step import Parts, Update, make_update
 from maxent_lm.types import Array, Batch, Params, Pull, Scorer, Scores
-
-PROMPT, EOS, ENDS = 32, 1, 1 / 64
-RESPONSE = {'fixed': 64, 'geometric': 256}  # most tokens of a response
-LOGITS = 1 << 24  # that exist at a time in an update, 64 MB
-WIDTHS = 7  # of an update's pieces, as configs/base.py has it
-
-
-class Work(NamedTuple):
-  """A model and how much is asked of it; responses have at most `response` tokens."""
-
-  config: LMConfig
-  prompts: int
-  group_size: int
-  microbatch: int
-  response: int = 0  # 0: as `RESPONSE` has it
-  logits: int = LOGITS
-  widths: int = WIDTHS
-
-
-PRESETS = {
-  'smoke': Work(
-    LMConfig(
-      vocab_size=32,
-      d_model=16,
-      num_layers=2,
-      num_heads=2,
-      num_kv_heads=1,
-      head_dim=8,
-      d_ff=32,
-    ),
-    2,
-    4,
-    400,
-  ),
-  'S': Work(
-    LMConfig(
-      vocab_size=512,
-      d_model=128,
-      num_layers=4,
-      num_heads=4,
-      num_kv_heads=2,
-      head_dim=32,
-      d_ff=512,
-    ),
-    64,
-    8,
-    2200,
-  ),
-  'M': Work(
-    LMConfig(
-      vocab_size=4096,
-      d_model=512,
-      num_layers=8,
-      num_heads=8,
-      num_kv_heads=4,
-      head_dim=64,
-      d_ff=1536,
-    ),
-    16,
-    8,
-    1100,
-  ),
-  'gpu': Work(
-    LMConfig(
-      vocab_size=8192,
-      d_model=768,
-      num_layers=12,
-      num_heads=12,
-      num_kv_heads=4,
-      head_dim=64,
-      d_ff=2048,
-      dtype='bfloat16',
-    ),
-    128,
-    16,
-    32_768,
-    response=256,
-    logits=1 << 28,
-    widths=1,  # more for --lengths=geometric: each is compiled, a minute on a GPU
-  ),
-}
 
 _PRESET = flags.DEFINE_enum('preset', 'S', list(PRESETS), 'Model and work.')
 _LENGTHS = flags.DEFINE_enum('lengths', 'fixed', list(RESPONSE), 'How responses end.')

@@ -13,6 +13,7 @@ from tiny_runs import tiny_config
 
 from experiments import benchmark, benchmark_ahead
 from maxent_lm import data
+from maxent_lm.analysis import sizes
 from maxent_lm.lm.decoder import LM
 from maxent_lm.train.metrics import read_metrics
 
@@ -56,14 +57,14 @@ def test_slots_microbatches_and_devices_do_the_same_work():
 
 
 def test_the_naive_scorer_has_the_same_scores():
-  lm = LM(benchmark.PRESETS['smoke'].config)
-  work = benchmark.PRESETS['smoke']._replace(response=6)
+  lm = LM(sizes.PRESETS['smoke'].config)
+  work = sizes.PRESETS['smoke']._replace(response=6)
   rng = np.random.default_rng(0)
-  prompts = rng.integers(2, 32, (work.prompts, benchmark.PROMPT), np.int32)
+  prompts = rng.integers(2, 32, (work.prompts, sizes.PROMPT), np.int32)
   rows = [list(rng.integers(2, 32, length)) for length in (6, 3, 1, 5, 6, 2, 4, 6)]
   repeated = np.repeat(prompts, work.group_size, axis=0).tolist()
   batch = data.make_batch(
-    data.Sequences.unweighted(repeated, rows), columns=benchmark.PROMPT + work.response + 1
+    data.Sequences.unweighted(repeated, rows), columns=sizes.PROMPT + work.response + 1
   )
   scored = [
     benchmark.make_scorer(lm, work, name, 0)[0](lm.init(0), batch.tokens, batch.mask)

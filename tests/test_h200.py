@@ -10,6 +10,7 @@ import pytest
 from configs import h200
 from experiments import benchmark
 from maxent_lm import build
+from maxent_lm.analysis import sizes
 from maxent_lm.build.tasks import make_task
 from maxent_lm.lm.decoder import LM
 
@@ -49,17 +50,17 @@ def test_another_variant_is_told():
 
 def test_the_benchmarks_gpu_preset_is_traced():
   """Rollout and update in bfloat16, nothing allocated; 82 M parameters."""
-  work = benchmark.PRESETS['gpu']
+  work = sizes.PRESETS['gpu']
   lm = LM(work.config)
   assert 50 < millions(lm) < 150
   generate = benchmark.make_rollout(lm, work, 'fixed', 0)
-  prompts = jax.ShapeDtypeStruct((work.prompts, benchmark.PROMPT), jnp.int32)
+  prompts = jax.ShapeDtypeStruct((work.prompts, sizes.PROMPT), jnp.int32)
   valid = jax.ShapeDtypeStruct(prompts.shape, bool)
   rollout = jax.eval_shape(generate, lm.abstract_params(), prompts, valid, jax.random.key(0))
   rows = work.prompts * work.group_size
   assert rollout.tokens.shape == (rows, work.response)
   scorer, pull = benchmark.make_scorer(lm, work, 'groups', work.microbatch)
-  columns = benchmark.PROMPT + work.response + 1
+  columns = sizes.PROMPT + work.response + 1
   batch = [jax.ShapeDtypeStruct((rows, columns), dtype) for dtype in (jnp.int32, bool)]
   scores = jax.eval_shape(scorer, lm.abstract_params(), *batch)
   assert scores.logp.dtype == jnp.float32

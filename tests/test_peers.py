@@ -13,6 +13,7 @@ from test_lint import ROOT
 
 from experiments import benchmark
 from experiments.peers import work
+from maxent_lm.analysis import sizes
 
 PARITY = ('torch_grpo',)
 SCRIPTS = {'torch_grpo': 'torch', 'trl_grpo': 'trl', 'tunix_grpo': 'tunix'}
@@ -33,9 +34,9 @@ def measured(script, *arguments):
 
 
 def test_the_work_is_that_of_the_benchmark():
-  assert work.SHAPES.keys() == benchmark.PRESETS.keys() - {'gpu'}
+  assert work.SHAPES.keys() == sizes.PRESETS.keys() - {'gpu'}
   for name, shape in work.SHAPES.items():
-    known = benchmark.PRESETS[name]
+    known = sizes.PRESETS[name]
     told = dataclasses.asdict(known.config) | known._asdict()
     assert {key: told[key] for key in shape._fields} == shape._asdict()
     assert known.config.family == 'llama' and known.config.tied
