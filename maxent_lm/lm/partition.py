@@ -161,6 +161,13 @@ def row_shares(rows: int) -> int:
   return shards if rows % shards == 0 else 1
 
 
+def vocabulary_shares(vocabulary: int) -> int:
+  """How many pieces devices cut the vocabulary into under `jax.set_mesh`; 1 without a mesh."""
+  mesh = jax.sharding.get_abstract_mesh()
+  shards = 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES['vocab'])
+  return shards if vocabulary % shards == 0 else 1
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """The whole array on every device."""
   return NamedSharding(mesh, PartitionSpec())

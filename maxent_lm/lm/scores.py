@@ -3,13 +3,15 @@
 Shapes: B rows, T tokens, D width, V vocabulary, C tokens in a chunk.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from maxent_lm.lm import partition
+from maxent_lm.lm import blocks, partition
 from maxent_lm.lm.network import Network
 from maxent_lm.types import Array, Params, Scorer, Scores
 
@@ -23,15 +25,40 @@ def next_token_logits(hidden: Array, head: Array) -> Array:
   return jnp.einsum('bd,dv->bv', hidden, head, preferred_element_type=jnp.float32)
 
 
+@jax.custom_vjp
 def score_logits(logits: Array, tokens: Array) -> Scores:
-  """Scores [C] of tokens [C] under float32 logits q [C, V]; entropy = LSE(q) - E_pi[q]."""
+  """Scores [C] of tokens [C] under float32 logits q [C, V]; entropy = LSE(q) - E_pi[q].
+
+  Backwards, probabilities are computed again from the logits, in one pass with their gradient.
+  """
+  return _score(logits, tokens)
+
+
+def _score(logits: Array, tokens: Array) -> Scores:
   value = jax.nn.logsumexp(logits, axis=-1)
-  # A masked sum rather than a gather: it stays local when the vocabulary is sharded.
-  chosen = jnp.arange(logits.shape[1])[None, :] == tokens[:, None]
-  logit = jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
+  logit = jnp.sum(jnp.where(_chosen(logits, tokens), logits, 0), axis=-1)
   probability = jnp.exp(logits - value[:, None])
   entropy = value - jnp.sum(probability * logits, axis=-1)
   return Scores(logp=logit - value, logit=logit, value=value, entropy=entropy)
+
+
+def _forward(logits: Array, tokens: Array) -> tuple[Scores, tuple[Array, Array, Scores]]:
+  scores = _score(logits, tokens)
+  return scores, (logits, tokens, scores)
+
+
+def _backward(kept: tuple[Array, Array, Scores], gradient: Scores) -> tuple[Array, None]:
+  logits, tokens, scores = kept
+  logp = logits - scores.value[:, None]
+  return blocks.logit_gradient(logp, _chosen(logits, tokens), scores.entropy, gradient), None
+
+
+def _chosen(logits: Array, tokens: Array) -> Array:
+  """[C, V]. A mask rather than an index: it stays local when the vocabulary is sharded."""
+  return jnp.arange(logits.shape[1])[None, :] == tokens[:, None]
+
+
+score_logits.defvjp(_forward, _backward)
 
 
 def kl_logits(logits: Array, reference: Array) -> Array:
@@ -45,42 +72,60 @@ def score_hidden(
 ) -> Scores:
   """Scores of every token under the state before it.
 
-  At most [chunk, V] logits exist at once, in the backward pass too (several chunks are computed
-  again there).
+  No more than [chunk, V] logits exist at once, in the backward pass too: of all tokens if they are
+  so few, and kept for it; otherwise a part of the vocabulary for many tokens (`blocks.score`), or,
+  where `measure` has to see whole rows, all of it for a few.
 
   Args:
     hidden: [B, T, D], column t is the hidden state BEFORE tokens[:, t].
     head: [D, V].
     tokens: [B, T] int32.
-    chunk: largest number of tokens whose logits are held at once; raises ValueError below 1.
+    chunk: largest number of tokens whose logits could be held at once; raises ValueError below 1.
     measure: float32 logits [C, V] -> [C], fills `Scores.measure`; None leaves it empty.
 
   Returns:
     Scores [B, T], float32.
   """
 
-  def score(hidden: Array, tokens: Array) -> Scores:
+  def whole(hidden: Array, tokens: Array) -> Scores:
     logits = next_token_logits(hidden, head)
     scores = score_logits(logits, tokens)
     return scores if measure is None else scores._replace(measure=measure(logits))
 
-  return in_chunks(score, hidden, tokens, chunk=chunk)
+  _check(chunk)
+  rows, columns = tokens.shape
+  if measure is not None or rows * columns <= chunk:
+    return in_chunks(whole, hidden, tokens, chunk=chunk)
+  shares, most = partition.row_shares(rows), chunk * head.shape[1]
+  # About as many tokens as columns: fewer of one would read the other more often.
+  together = max(chunk, shares * math.isqrt(most // shares))
+  score = functools.partial(blocks.score, most=most)
+  return in_pieces(
+    lambda hidden, tokens: score(hidden, head, tokens), hidden, tokens, most=together
+  )
 
 
 def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
-  """`function` of [C, ...] pieces of [B, T, ...] arrays, at most `chunk` tokens at a time.
+  """`in_pieces` of at most `chunk` tokens.
 
-  Its results, a pytree of [C, ...], come back as [B, T, ...]. What it computes in between exists
-  for one piece only: where there are several, it is computed again in the backward pass. Where
-  devices share the rows, each has as many tokens of every piece, its own, and C may be larger than
-  `chunk` by one for each. Raises ValueError for chunk < 1.
+  What `function` computes in between exists for one piece only: where there are several, it is
+  computed again in the backward pass. Raises ValueError for chunk < 1.
   """
-  if chunk < 1:
-    raise ValueError(f'chunk is {chunk}; it must be at least 1 token')
+  _check(chunk)
+  several = math.prod(arrays[0].shape[:2]) > chunk
+  return in_pieces(jax.checkpoint(function) if several else function, *arrays, most=chunk)
+
+
+def in_pieces(function: Callable[..., Any], *arrays: Array, most: int) -> Any:
+  """`function` of [C, ...] pieces of [B, T, ...] arrays, at most so many tokens at a time.
+
+  Its results, a pytree of [C, ...], come back as [B, T, ...]. Where devices share the rows, each
+  has as many tokens of every piece, its own, and C may be larger than `most` by one for each.
+  """
   rows, columns = arrays[0].shape[:2]
   shares = partition.row_shares(rows)
   count = rows * columns // shares  # tokens of a device
-  loops = max(1, -(-rows * columns // chunk))
+  loops = max(1, -(-rows * columns // most))
   width = -(-count // loops)
   extra = loops * width - count
 
@@ -99,7 +144,12 @@ def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
   pieces = tuple(split(values) for values in arrays)
   if loops == 1:
     return jax.tree.map(lambda values: join(values[None]), function(*(each[0] for each in pieces)))
-  return jax.tree.map(join, jax.lax.map(jax.checkpoint(lambda piece: function(*piece)), pieces))
+  return jax.tree.map(join, jax.lax.map(lambda piece: function(*piece), pieces))
+
+
+def _check(chunk: int) -> None:
+  if chunk < 1:
+    raise ValueError(f'chunk is {chunk}; it must be at least 1 token')
 
 
 def before(values: Array) -> Array:

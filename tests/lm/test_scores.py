@@ -1,4 +1,5 @@
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_lm import random_tokens, roughened, tiny
 
+from maxent_lm.lm import blocks
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.scores import make_scorer, next_token_logits, score_hidden, score_logits
 from maxent_lm.types import Scores
@@ -65,13 +67,46 @@ def test_equals_the_definition_whatever_the_chunk(chunk):
   )
 
 
-def test_gradients_equal_those_of_the_definition():
-  score = functools.partial(score_hidden, chunk=4)
+@pytest.mark.parametrize('chunk', [1, 4, 7, 1000])
+def test_gradients_equal_those_of_the_definition(chunk):
+  score = functools.partial(score_hidden, chunk=chunk)
   actual = jax.jit(jax.grad(weighted(score), argnums=(0, 1)))(*arrays())
   expected = jax.jit(jax.grad(weighted(naive), argnums=(0, 1)))(*arrays())
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5), actual, expected
   )
+
+
+@pytest.mark.parametrize('columns', [1, 2, 4, 5, 10, 11, 12])
+def test_blocks_of_any_width_are_the_whole_vocabulary(columns):
+  """Also where the last block begins in the one before it; logits are far from 0."""
+
+  def in_blocks(hidden, head, tokens):
+    flat = hidden.reshape(B * T, D), head, tokens.reshape(B * T), B * T * columns
+    return jax.tree.map(lambda x: x.reshape(B, T), blocks.score(*flat))
+
+  hidden, head, tokens = arrays()
+  moved = 2 * hidden, head + 2, tokens
+  jax.tree.map(
+    lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=3e-5),
+    *(
+      (score(*moved), jax.grad(weighted(score), argnums=(0, 1))(*moved))
+      for score in (in_blocks, naive)
+    ),
+  )
+
+
+def test_a_gradient_can_be_differentiated_again():
+  """Hessian-vector products, against the definition's; in blocks and with logits kept."""
+  hidden, head, tokens = arrays()
+
+  def squared(score):
+    total = weighted(score)
+    return jax.grad(lambda h: jnp.sum(jax.grad(total)(h, head, tokens) ** 2))(hidden)
+
+  for chunk in (4, 1000):
+    actual = squared(functools.partial(score_hidden, chunk=chunk))
+    np.testing.assert_allclose(actual, squared(naive), rtol=1e-4, atol=1e-4)
 
 
 def test_identities_of_the_four_arrays():
@@ -84,18 +119,25 @@ def test_identities_of_the_four_arrays():
   np.testing.assert_allclose(scores.entropy, [entropy, np.log(2.0)], rtol=1e-6)
 
 
-def test_no_array_over_all_tokens_and_the_vocabulary_forward_or_backward():
-  chunk, widest = 4, B * T * V
-  score = functools.partial(score_hidden, chunk=chunk)
-  chunked = jax.make_jaxpr(jax.value_and_grad(weighted(score), argnums=(0, 1)))(*arrays())
-  whole = jax.make_jaxpr(jax.value_and_grad(weighted(naive), argnums=(0, 1)))(*arrays())
+@pytest.mark.parametrize('chunk', [1, 4, 8])
+def test_no_array_over_all_tokens_and_the_vocabulary_forward_or_backward(chunk):
+  """The largest array is that of the logits of `chunk` tokens, the head, or 24 states."""
 
-  def largest(jaxpr):
-    return max(int(np.prod(shape)) for shape in shapes_inside(jaxpr.jaxpr) if V in shape)
+  def largest(score):
+    gradient = jax.value_and_grad(weighted(score), argnums=(0, 1))
+    return max(map(math.prod, shapes_inside(jax.make_jaxpr(gradient)(*arrays()).jaxpr)))
 
-  assert largest(whole) == widest  # the detector sees what it is to find
-  assert largest(chunked) <= max(chunk, D) * V
-  assert any(shape == (chunk, V) for shape in shapes_inside(chunked.jaxpr))
+  assert largest(naive) == B * T * V  # the detector sees what it is to find
+  assert largest(functools.partial(score_hidden, chunk=chunk)) <= max(chunk * V, D * V, 24 * D)
+
+
+def test_where_rows_are_seen_whole_few_of_them_are():
+  """A measure takes [C, V]."""
+  score = functools.partial(score_hidden, chunk=4, measure=lambda logits: logits[:, 0])
+  total = jax.value_and_grad(lambda *of: jnp.sum(score(*of).measure + score(*of).logp))
+  jaxpr = jax.make_jaxpr(total)(*arrays())
+  rows = {shape[0] for shape in shapes_inside(jaxpr.jaxpr) if shape[1:] == (V,) and shape != (D, V)}
+  assert max(rows) == 4
 
 
 def test_bfloat16_states_are_summed_in_float32():
