@@ -1,6 +1,6 @@
 """Measures one step of training on a fixed amount of work: rollout, update, memory, utilisation.
 
-  python experiments/benchmark.py --preset=S --rounds=5
+  python experiments/benchmark.py --preset=S --rounds=5 --least_s=10
   python experiments/benchmark.py --preset=M --lengths=geometric --slots=32
 
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
@@ -68,7 +68,8 @@ _SCAN = flags.DEFINE_bool('scan_layers', None, "A loop over layers, instead of t
 _WIDTHS = flags.DEFINE_integer('widths', None, "Of an update's pieces.", lower_bound=1)
 _ATTENTION = flags.DEFINE_enum('attention', 'xla', ATTENTIONS, 'Of whole rows.')
 _DEVICES = flags.DEFINE_integer('devices', 1, 'Of a CPU, that share the rows.', lower_bound=1)
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed.', lower_bound=1)
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Steps that are timed, at least.', lower_bound=1)
+_LEAST_S = flags.DEFINE_float('least_s', 0, 'Seconds that steps are timed for, at least.')
 
 
 class Ending:
@@ -188,15 +189,16 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Timed]:
 
 
 def measure(
-  work: Work, generate: Generate, update: Update, state: TrainState, steps: int, mesh: Mesh
+  work: Work, generate: Generate, update: Update, state: TrainState, mesh: Mesh
 ) -> tuple[list[Measured], int]:
   """Steps one after the other, and the peak memory (MB) of the first one, which compiles."""
   first_mb, rows = 0, partition.batch_sharding(mesh)
   rng = np.random.default_rng(0)
   prompts = rng.integers(2, work.config.vocab_size, (work.prompts, PROMPT), np.int32)
   asked = jax.device_put((prompts, np.ones_like(prompts, bool)), rows)
-  measured = []
-  for number in range(steps):
+  measured: list[Measured] = []
+  while not enough(measured):
+    number = len(measured)
     key = jax.random.key(number)
     rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
     if number == 0:
@@ -210,6 +212,12 @@ def measure(
       first_mb = process.peak_mb()
       process.forget_peak()
   return measured, first_mb
+
+
+def enough(measured: Sequence[Measured]) -> bool:
+  """Whether so many steps, for so many seconds, were timed after the first."""
+  seconds = sum(each.rollout.wall + each.update.wall for each in measured[1:])
+  return len(measured) > _ROUNDS.value and seconds >= _LEAST_S.value
 
 
 def needed(work: Work, measured: Measured, slots: int, pieces: int) -> dict[str, Needed]:
@@ -294,7 +302,7 @@ def main(argv: Sequence[str]) -> None:
   update, state = make_training(lm, scorer, pull, mesh)
   start_s = process.since_start()
   with jax.set_mesh(mesh):
-    measured, first_mb = measure(work, generate, update, state, _ROUNDS.value + 1, mesh)
+    measured, first_mb = measure(work, generate, update, state, mesh)
   peak_mb = process.peak_mb()
   on_device = device_peak_mb()
   peaks = utilisation.measure_peaks(lm.config.dtype)  # after the peak, which it would raise
@@ -318,6 +326,7 @@ def main(argv: Sequence[str]) -> None:
     'devices': devices,
     'microbatch': microbatch,
     'scorer': _SCORER.value,
+    'steps': len(measured) - 1,
     **numbers,
     'start_s': round(start_s, 1),
     'device': jax.devices()[0].device_kind,

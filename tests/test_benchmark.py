@@ -37,6 +37,13 @@ def test_fixed_lengths_are_all_sampled():
   )  # of two steps
 
 
+def test_steps_go_on_for_as_long_as_asked():
+  row = measured('--least_s=1')
+  assert (
+    row['steps'] > 2 and row['steps'] * row['step_s'] > 0.5
+  )  # a median, and a sum of at least 1
+
+
 def test_what_bounds_a_step_is_reckoned_from_what_is_measured():
   row = measured('--microbatch=0', '--dtype=bfloat16')
   assert row['dtype'] == 'bfloat16' and row['copy_gbs'] > 0

@@ -41,7 +41,8 @@ NOTE = (
   '`naive` has the logits [64, 64, 151,936] at once. Slots: rows that are decoded at a time and '
   'filled again where a response has ended, as it does with probability 1/64 at every token and '
   'after 256; 0 is all rows, which wait for the longest. Medians over {rounds} steps after the '
-  'first; GFLOP are those that have to be done (prompts once, no padding), attention among them. '
+  'first, or more, until {seconds} s are over; GFLOP are those that have to be done (prompts once, '
+  'no padding), attention among them. '
   'Share: of the rate of products of 2,048 x 2,048 measured in the same process; bound: what takes '
   'most of the time, these products, bytes at the measured rate of a copy, or the rest (work '
   'between products, products too small for the peak, waiting). A line through costs has a part '
@@ -59,10 +60,11 @@ class Curve(NamedTuple):
 
 
 class Plan(NamedTuple):
-  """Curves, and steps that are timed at each point."""
+  """Curves; steps that are timed at each point, and seconds, at least."""
 
   curves: Sequence[Curve]
   rounds: int
+  least_s: float
 
 
 def curve(name: str, preset: str, flag: str, values: Sequence[Any], *fixed: str) -> Curve:
@@ -97,6 +99,7 @@ PRESETS = {
       curve('scorer', 'smoke', 'scorer', SCORERS),
     ),
     1,
+    0,
   ),
   'cpu': Plan(
     (
@@ -110,6 +113,7 @@ PRESETS = {
       Curve('preset', 'M', (), {'M': ()}),
     ),
     3,
+    10,
   ),
 }
 Row = dict[str, Any]
@@ -118,20 +122,20 @@ Row = dict[str, Any]
 def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   """Measures the points that are missing."""
   plan = PRESETS[preset]
-  rows = [row for each in plan.curves for row in measured(each, plan.rounds, workdir)]
+  rows = [row for each in plan.curves for row in measured(each, plan, workdir)]
   drawn = [each.name for each in plan.curves if each.name in DRAWN]
   draw = (functools.partial(panel, rows=rows, varied=name) for name in drawn)
   plots.panels(workdir / 'growth.png', *draw)
-  note = NOTE.format(rounds=plan.rounds)
+  note = NOTE.format(rounds=plan.rounds, seconds=plan.least_s)
   return tables.Table(COLUMNS, rows, note, gates(rows) if preset != 'smoke' else [])
 
 
-def measured(curve: Curve, rounds: int, workdir: pathlib.Path) -> Iterator[Row]:
+def measured(curve: Curve, plan: Plan, workdir: pathlib.Path) -> Iterator[Row]:
   """A row for every point."""
   commit = folder.commit()
   for value, options in curve.points.items():
-    command = ['experiments/benchmark.py', f'--preset={curve.preset}', f'--rounds={rounds}']
-    command += [*curve.fixed, *options]
+    command = ['experiments/benchmark.py', f'--preset={curve.preset}', f'--rounds={plan.rounds}']
+    command += [f'--least_s={plan.least_s}', *curve.fixed, *options]
     path = workdir / 'points' / f'{curve.name}_{value}.json'.replace(' ', '_')
     settings = {'command': command, 'commit': commit}
     told = tables.stored(path, settings, functools.partial(measure, command))
