@@ -1,4 +1,4 @@
-"""Hidden states -> Scores, a few tokens at a time: the [B, T, V] array of logits never exists.
+"""Hidden states -> Scores, few tokens or part of the vocabulary at a time: never logits [B, T, V].
 
 Shapes: B rows, T tokens, D width, V vocabulary, C tokens in a chunk.
 """
