@@ -137,7 +137,7 @@ score.defvjp(_forward, _backward)
 def _in_shares(head: Array) -> Array:
   """[D, V] -> [D, N, V / N]: whatever is cut from the last axis, every device has a part of it."""
   depth, vocabulary = head.shape
-  split = head.reshape(depth, partition.vocabulary_shares(vocabulary), -1)
+  split = head.reshape(depth, partition.shares('vocab', vocabulary), -1)
   return partition.constrain(split, None, 'vocab', None)
 
 

@@ -151,21 +151,14 @@ def batch_shards(mesh: Mesh) -> int:
   return math.prod(mesh.shape[name] for name in RULES['batch'])
 
 
-def row_shares(rows: int) -> int:
-  """How many pieces devices cut so many rows into under `jax.set_mesh`; 1 without a mesh.
+def shares(axis: str, size: int) -> int:
+  """How many pieces devices cut a logical axis of `size` into under `jax.set_mesh`.
 
-  1 also where they cannot share them, and each has all rows.
+  1 without a mesh, and where they cannot share it, so that each has all of it.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  shards = 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES['batch'])
-  return shards if rows % shards == 0 else 1
-
-
-def vocabulary_shares(vocabulary: int) -> int:
-  """How many pieces devices cut the vocabulary into under `jax.set_mesh`; 1 without a mesh."""
-  mesh = jax.sharding.get_abstract_mesh()
-  shards = 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES['vocab'])
-  return shards if vocabulary % shards == 0 else 1
+  count = 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES[axis])
+  return count if size % count == 0 else 1
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -3,7 +3,6 @@
 Shapes: B rows, T tokens, D width, V vocabulary, C tokens in a chunk.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -96,13 +95,14 @@ def score_hidden(
   rows, columns = tokens.shape
   if measure is not None or rows * columns <= chunk:
     return in_chunks(whole, hidden, tokens, chunk=chunk)
-  shares, most = partition.row_shares(rows), chunk * head.shape[1]
+  shares, most = partition.shares('batch', rows), chunk * head.shape[1]
   # About as many tokens as columns: fewer of one would read the other more often.
   together = max(chunk, shares * math.isqrt(most // shares))
-  score = functools.partial(blocks.score, most=most)
-  return in_pieces(
-    lambda hidden, tokens: score(hidden, head, tokens), hidden, tokens, most=together
-  )
+
+  def in_blocks(hidden: Array, tokens: Array) -> Scores:
+    return blocks.score(hidden, head, tokens, most)
+
+  return in_pieces(in_blocks, hidden, tokens, most=together)
 
 
 def in_chunks(function: Callable[..., Any], *arrays: Array, chunk: int) -> Any:
@@ -123,7 +123,7 @@ def in_pieces(function: Callable[..., Any], *arrays: Array, most: int) -> Any:
   has as many tokens of every piece, its own, and C may be larger than `most` by one for each.
   """
   rows, columns = arrays[0].shape[:2]
-  shares = partition.row_shares(rows)
+  shares = partition.shares('batch', rows)
   count = rows * columns // shares  # tokens of a device
   loops = max(1, -(-rows * columns // most))
   width = -(-count // loops)
