@@ -32,9 +32,8 @@ def test_fixed_lengths_are_all_sampled():
   row = measured('--microbatch=0')
   assert row['tokens'] == 2 * 4 * 64  # 2 prompts, 4 responses each, 64 tokens
   assert 0 < row['update_share'] < 1 and 0 < row['rollout_share'] < 1
-  assert row['step_s'] == pytest.approx(
-    row['rollout_s'] + row['update_s'], abs=0.01
-  )  # of two steps
+  # Of two steps: the mean of both against the faster rollout and the faster update.
+  assert row['step_s'] >= row['rollout_s'] + row['update_s'] - 0.002
 
 
 def test_steps_go_on_for_as_long_as_asked():

@@ -71,6 +71,7 @@ def test_ratios_are_of_seconds_a_token_in_the_same_round(peers, monkeypatch, tmp
   assert (tmp_path / 'peers.png').exists()
   monkeypatch.setattr(peers, 'measure', lambda _: pytest.fail('what is finished is kept'))
   assert peers.build('cpu', tmp_path, {}).rows == table.rows
+  assert peers.build('cpu', tmp_path, {}, rounds=1).rows[0]['step s'] == 1.0
 
 
 def test_what_fails_is_said_and_tried_again(peers, monkeypatch, tmp_path):

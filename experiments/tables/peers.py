@@ -2,12 +2,13 @@
 
   pip install -e '.[peers]'        # and '.[tunix]' in an environment of its own
   python experiments/tables/peers.py --preset=cpu --workdir=runs/tables/peers --check
-    [--python=tunix=FOLDER/bin/python]
+    [--python=tunix=FOLDER/bin/python] [--rounds=1]
 
 Every measurement is a process of its own with nothing compiled before: experiments/benchmark.py or
 one of experiments/peers/. In every round each case is measured here and in each peer that its
 interpreter has; `--python` names interpreters of peers that are installed elsewhere. Some hours on
-two cores that do nothing else; what is finished is not measured again while the commit is the same.
+two cores that do nothing else; what is finished is not measured again while the commit is the same,
+so that a call with `--rounds=1` gives a first table, and one without it the rest.
 The figure is `peers.png`.
 """
 
@@ -101,9 +102,11 @@ NOTE = (
 Rows = list[dict[str, Any]]
 
 
-def build(preset: str, workdir: pathlib.Path, pythons: Mapping[str, str]) -> tables.Table:
-  """Measures what is missing, then compares."""
-  plan = PRESETS[preset]
+def build(
+  preset: str, workdir: pathlib.Path, pythons: Mapping[str, str], *, rounds: int | None = None
+) -> tables.Table:
+  """Measures what is missing, of the preset's rounds if `rounds` is None, then compares."""
+  plan = PRESETS[preset] if rounds is None else PRESETS[preset]._replace(rounds=rounds)
   there = {name for name, peer in PEERS.items() if has(python_of(peer, pythons), peer.package)}
   measured: dict[tuple[Case, str], Rows] = {}
   commit = folder.commit()  # once: what is edited meanwhile is another run
@@ -227,10 +230,14 @@ def gates(rows: Rows) -> list[tables.Gate]:
 
 if __name__ == '__main__':
   interpreters = flags.DEFINE_list('python', [], 'Interpreters of peers, as trl=PATH,tunix=PATH.')
+  how_often = flags.DEFINE_integer('rounds', None, 'Rounds; default: as the preset has it.', 1)
   tables.script(
     'peers',
     lambda preset, workdir: build(
-      preset, workdir, dict(each.split('=', 1) for each in interpreters.value)
+      preset,
+      workdir,
+      dict(each.split('=', 1) for each in interpreters.value),
+      rounds=how_often.value,
     ),
     tuple(PRESETS),
   )

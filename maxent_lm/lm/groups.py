@@ -1,9 +1,10 @@
 """Scores of groups of responses, a few tokens at a time, and none of them padding.
 
 The same numbers as `scores.make_scorer` on the response columns and the one after them, for less
-work. The prompt that a group shares goes through the network once; then the responses, sorted by
-their lengths, with what the network remembers of their prompts. The longest one sets the width of
-the others only in its own piece, and memory does not depend on B. Other columns are 0.
+work. The prompt that a group shares goes through the network once; then the responses, the longest
+ones first, with what the network remembers of their prompts. A piece is so many tokens of
+responses (`pieces.Piece`); only in attention does the longest one set the width of the others, and
+memory does not depend on B. Other columns are 0.
 
 Shapes: C cells, N prompts, P prompt columns, G rows a prompt, B = N G rows, n = B / C rows of a
 cell, R response columns, T = P + R + 1 columns, S rows of a piece in each cell, W <= R columns of a
@@ -12,6 +13,7 @@ piece, L layers, D width, K key heads, H head dimension.
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ import jax.numpy as jnp
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.layers import mix
+from maxent_lm.lm.pieces import Piece, Rows, merge, take
 from maxent_lm.lm.scores import Measure, score_hidden
 from maxent_lm.types import Array, OfRows, Params, Pick, Scores
 
@@ -37,8 +40,8 @@ class Memory(NamedTuple):
 
   def of(self, prompt: Array) -> 'Memory':
     """Of the prompts [C, S]; whatever is out of range is one of them."""
-    deep = jax.vmap(_take, in_axes=(0, None))
-    return Memory(deep(self.keys, prompt), deep(self.values, prompt), _take(self.last, prompt))
+    deep = jax.vmap(take, in_axes=(0, None))
+    return Memory(deep(self.keys, prompt), deep(self.values, prompt), take(self.last, prompt))
 
   def add(self, prompt: Array, more: 'Memory') -> 'Memory':
     """`more` added where `of` took it from."""
@@ -49,43 +52,6 @@ class Memory(NamedTuple):
       deep(self.values, prompt, more.values),
       add(self.last, prompt, more.last),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-  """A batch, cut into cells.
-
-  Attributes:
-    tokens: [C, n, T].
-    start: [C, n] length of each row's prompt, at least 1; the same within a group.
-    length: [C, n] response tokens.
-    order: [C, n] the rows by length, the shortest first.
-  """
-
-  tokens: Array
-  start: Array
-  length: Array
-  order: Array
-
-  def pick(self, row: Array) -> Pick:
-    """The rows `row` [C, S] of arrays [B, ...], as [C S, ...]; 0 where a row is none."""
-    cells, count = self.start.shape
-
-    def of(values: Array) -> Array:
-      split = values.reshape(cells, count, *values.shape[1:])
-      some = jax.vmap(lambda own, at: own.at[at].get(mode='fill', fill_value=0))(split, row)
-      return _flat(some)
-
-    return of
-
-  def shorter(self, width: int) -> Array:
-    """[C] how many rows have at most `width` response tokens."""
-    return jnp.sum(self.length <= width, axis=1)
-
-  def between(self, first: Array, last: Array, size: int) -> Array:
-    """[C, S] rows at places first [C] ... first + S - 1 of the order; n at `last` [C] and after."""
-    place = first[:, None] + jnp.arange(size)[None, :]
-    return jnp.where(place < last[:, None], _take(self.order, place), self.start.shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +97,7 @@ class GroupScorer:
     rows = self._lay_out(tokens, mask)
     every = jnp.broadcast_to(jnp.arange(rows.start.shape[1])[None, :], rows.start.shape)
     shared = self._read(params, rows).of(every // self.group_size)
-    return jax.tree.map(_flat, self._score(params, shared, rows, every, self.max_new_tokens))
+    return jax.tree.map(merge, self._score(params, shared, rows, every, self.max_new_tokens))
 
   def pull(
     self, params: Params, tokens: Array, mask: Array, objective: OfRows
@@ -152,7 +118,7 @@ class GroupScorer:
 
       def piece(params: Params, shared: Memory) -> tuple[Array, Scores]:
         scores = self._score(params, shared, rows, row, width)
-        return objective(rows.pick(row), jax.tree.map(_flat, scores)), scores
+        return objective(rows.pick(row), jax.tree.map(merge, scores)), scores
 
       more, scores = jax.grad(piece, (0, 1), has_aux=True)(layers, memory.of(prompt))
       of_params = jax.tree.map(lambda old, new: old + new, of_params, more[0])
@@ -162,7 +128,7 @@ class GroupScorer:
     (of_params, of_memory), found = self._each(rows, step, (nothing, self._blank(rows)))
     (of_prompts,) = pull_prompts(jax.tree.map(_as, of_memory, memory))
     gradient = jax.tree.map(lambda x, y, like: _as(x + y, like), of_params, of_prompts, layers)
-    return jax.tree.map(_flat, found), self.lm.stacked(gradient)
+    return jax.tree.map(merge, found), self.lm.stacked(gradient)
 
   def scores(self, params: Params, tokens: Array, mask: Array) -> Scores:
     """Scores [B, T], piece by piece, without a gradient."""
@@ -174,44 +140,68 @@ class GroupScorer:
       shared = memory.of(self._prompt(row))
       return _put(found, row, self._score(params, shared, rows, row, width))
 
-    return jax.tree.map(_flat, self._each(rows, step, self._blank(rows)))
+    return jax.tree.map(merge, self._each(rows, step, self._blank(rows)))
 
   def _each(self, rows: Rows, step: Callable[[int, Array, Any], Any], state: Any) -> Any:
-    """`step(width, row [C, S], state)` of all rows with a response, as few columns as they need."""
-    done = rows.shorter(0)
-    for width in self._widths():
-      first, done = done, rows.shorter(width)
-      state = self._pieces(rows, first, done, width, functools.partial(step, width), state)
-    return state
+    """`step(width, row [C, S], state)` of all rows with a response, the longest ones first."""
+    cells, count = rows.start.shape
+    carry = jnp.full(cells, count), state
+    for width, narrower in itertools.pairwise([*self._widths(), 0]):
+      carry = self._pieces(rows, width, narrower, functools.partial(step, width), carry)
+    return carry[1]
 
   def _pieces(
     self,
     rows: Rows,
-    first: Array,
-    last: Array,
     width: int,
+    narrower: int,
     step: Callable[[Array, Any], Any],
-    state: Any,
-  ) -> Any:
-    """`step(row [C, S], state)` of the rows at places first [C] ... last [C] - 1 of the order."""
+    carry: tuple[Array, Any],
+  ) -> tuple[Array, Any]:
+    """`step(row [C, S], state)` until no row is left, of [C], with more than `narrower` tokens.
+
+    The last piece is filled up with shorter rows.
+    """
     count = rows.start.shape[1]
-    size = -(-count // self.most_pieces(count, width))  # all of about the same size
+    most = self._most_rows(count, width, narrower)
 
-    def piece(i: Array, state: Any) -> Any:
-      return step(rows.between(first + i * size, last, size), state)
+    def piece(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+      row, left = rows.longest(carry[0], rows=most, tokens=self._places(count))
+      return left, step(row, carry[1])
 
-    return jax.lax.fori_loop(0, jnp.max(-(-(last - first) // size)), piece, state)
+    def longer(carry: tuple[Array, Any]) -> Array:
+      return jnp.any(carry[0] > rows.shorter(narrower))
+
+    return jax.lax.while_loop(longer, piece, carry)
 
   def most_pieces(self, count: int, width: int) -> int:
-    """How many pieces `count` rows of a cell with at most `width` tokens are; 1 if all at once."""
+    """How many pieces `count` rows of a cell with `width` tokens are; 1 if all at once."""
     most = max(1, min(count, self.microbatch // width if self.microbatch else count))
     return -(-count // most)
 
+  def _widest_rows(self, count: int) -> int:
+    """How many of `count` rows with R tokens are a piece: all pieces have about the same size."""
+    return -(-count // self.most_pieces(count, self.max_new_tokens))
+
+  def _places(self, count: int) -> int:
+    """For response tokens in a piece, of a cell of `count` rows."""
+    return self._widest_rows(count) * self.max_new_tokens
+
+  def _most_rows(self, count: int, width: int, narrower: int) -> int:
+    """S of pieces with responses of at most `width` tokens, some of them more than `narrower`.
+
+    Enough to fill all places, unless attention would have more than twice as many.
+    """
+    if width == self.max_new_tokens:
+      return self._widest_rows(count)
+    places = self._places(count)
+    return min(count, places // (narrower + 1), 2 * places // width)
+
   def _widths(self) -> list[int]:
-    """The narrowest first, R last."""
-    shares = ((4 - i % 2) / 2 ** (i // 2 + 2) for i in reversed(range(self.widths)))
-    *narrower, widest = (math.ceil(self.max_new_tokens * share) for share in shares)
-    return [each for each in narrower if each >= NARROWEST] + [widest]
+    """R first, then narrower ones."""
+    shares = ((4 - i % 2) / 2 ** (i // 2 + 2) for i in range(self.widths))
+    widest, *narrower = (math.ceil(self.max_new_tokens * share) for share in shares)
+    return [widest] + [each for each in narrower if each >= NARROWEST]
 
   def _prompt(self, row: Array) -> Array:
     return row // self.group_size  # N / C, which is none, where a row is none
@@ -263,20 +253,12 @@ class GroupScorer:
 
   def _score(self, params: Params, shared: Memory, rows: Rows, row: Array, width: int) -> Scores:
     """[C, S, T] of `row` [C, S], whose responses have at most `width` tokens."""
-    tokens, start, length = (_take(each, row) for each in (rows.tokens, rows.start, rows.length))
-    prompt = rows.tokens.shape[2] - self.max_new_tokens - 1
-    column = start[:, :, None] + jnp.arange(width)[None, None, :]
-    response = jnp.take_along_axis(tokens, column, axis=2)
-    seen = jnp.arange(prompt)[None, None, :] < start[:, :, None]
-    attend = functools.partial(_attend_responses, self.lm.config, shared, seen, width)
-    cells = row.shape[0]
-    flat = response.reshape(cells, -1), column.reshape(cells, -1)  # a layer is one matrix product
-    hidden = self.lm.laid_out(params, *flat, attend)[0].reshape(*response.shape, -1)
-    states = _flat(jnp.concatenate([shared.last[:, :, None], hidden], axis=2))
-    following = _flat(jnp.pad(response, ((0, 0), (0, 0), (0, 1))))
-    head = self.lm.head(params)
-    scores = score_hidden(states, head, following, chunk=self.chunk, measure=self.measure)
-    return jax.tree.map(lambda x: _place(x.reshape(*row.shape, -1), start, length, tokens), scores)
+    piece = Piece.of(rows, row, width=width, places=self._places(rows.start.shape[1]))
+    attend = functools.partial(_attend_responses, self.lm.config, shared, piece)
+    hidden, _ = self.lm.laid_out(params, piece.tokens, piece.column, attend)
+    states, head = jnp.concatenate([hidden, shared.last], axis=1), self.lm.head(params)
+    scores = score_hidden(states, head, piece.following, chunk=self.chunk, measure=self.measure)
+    return jax.tree.map(piece.in_columns, scores)
 
   def _blank(self, rows: Rows) -> Scores:
     zeros = jnp.zeros(rows.tokens.shape, jnp.float32)
@@ -322,48 +304,28 @@ def _attend_prompts(
 def _attend_responses(
   config: LMConfig,
   shared: Memory,
-  seen: Array,
-  width: int,
+  piece: Piece,
   layer: Array | int,
   carry: tuple,
   query: Array,
   key: Array,
   value: Array,
 ) -> tuple[Array, tuple]:
-  """Attention of responses to themselves and to the `seen` [C, S, P] columns of their prompts."""
-  queries, own, own_values = (
-    each.reshape(-1, width, *each.shape[2:]) for each in (query, key, value)
-  )
-  keys = jnp.concatenate([_flat(shared.keys[layer]), own], axis=1)
-  values = jnp.concatenate([_flat(shared.values[layer]), own_values], axis=1)
-  causal = jnp.broadcast_to(jnp.tri(width, dtype=bool)[None], (len(queries), width, width))
-  prompt = jnp.broadcast_to(_flat(seen)[:, None], (len(queries), width, seen.shape[2]))
-  mask = jnp.concatenate([prompt, causal], axis=2)[:, None]
-  mixed = mix(config, queries, keys, values, mask=mask)
-  return mixed.reshape(query.shape), (carry, ())
-
-
-def _place(values: Array, start: Array, length: Array, tokens: Array) -> Array:
-  """[C, S, W + 1] -> [C, S, T]: a response and the column after it, 0 in the other columns."""
-  column = jnp.arange(tokens.shape[2])[None, None, :] - start[:, :, None]
-  there = (column >= 0) & (column <= length[:, :, None]) & (length[:, :, None] > 0)
-  values = jnp.take_along_axis(values, jnp.clip(column, 0, values.shape[2] - 1), axis=2)
-  return jnp.where(there, values, 0)
-
-
-def _take(values: Array, at: Array) -> Array:
-  """[C, n, ...] -> [C, S, ...] at [C, S]; whatever is out of range is one of the n."""
-  return jax.vmap(lambda own, at: own.at[at].get(mode='clip'))(values, at)
+  """Attention of responses to themselves and to the columns of their prompts."""
+  queries, own, own_values = (piece.in_rows(each) for each in (query, key, value))
+  keys = jnp.concatenate([merge(shared.keys[layer]), own], axis=1)
+  values = jnp.concatenate([merge(shared.values[layer]), own_values], axis=1)
+  count, width, prompt = len(queries), queries.shape[1], shared.keys.shape[3]
+  seen = jnp.arange(prompt)[None, None, :] < piece.start.reshape(-1, 1, 1)
+  causal = jnp.broadcast_to(jnp.tri(width, dtype=bool)[None], (count, width, width))
+  seen = jnp.broadcast_to(seen, (count, width, prompt))
+  mask = jnp.concatenate([seen, causal], axis=2)[:, None]
+  return piece.in_places(mix(config, queries, keys, values, mask=mask)), (carry, ())
 
 
 def _put(found: Scores, row: Array, scores: Scores) -> Scores:
   put = jax.vmap(lambda old, at, new: old.at[at].set(new, mode='drop'))
   return jax.tree.map(lambda old, new: put(old, row, new), found, scores)
-
-
-def _flat(values: Array) -> Array:
-  """[C, S, ...] -> [C S, ...]."""
-  return values.reshape(-1, *values.shape[2:])
 
 
 def _as(values: Array, like: Array) -> Array:
