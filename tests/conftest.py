@@ -16,6 +16,7 @@ if PLATFORM == 'cpu':
       os.environ.get('XLA_FLAGS', ''),
       '--xla_force_host_platform_device_count=8',
       '--xla_backend_optimization_level=0',
+      '--xla_cpu_collective_call_terminate_timeout_seconds=300',  # eight devices on a busy core
     ]
   )
 os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')

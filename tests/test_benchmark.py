@@ -55,10 +55,11 @@ def test_what_bounds_a_step_is_reckoned_from_what_is_measured():
 
 
 def test_slots_microbatches_and_devices_do_the_same_work():
-  plain = measured('--lengths=geometric')
-  fast = measured('--lengths=geometric', '--slots=3', '--microbatch=100')
-  apart = measured('--lengths=geometric', '--devices=2')
-  assert plain['tokens'] == fast['tokens'] == apart['tokens'] < 2 * 4 * 256
+  variable = '--lengths=geometric', '--response=96', '--widths=2'
+  plain = measured(*variable)
+  fast = measured(*variable, '--slots=3', '--microbatch=200')
+  apart = measured(*variable, '--devices=2')
+  assert plain['tokens'] == fast['tokens'] == apart['tokens'] < 2 * 4 * 96
   assert [each['devices'] for each in (plain, fast, apart)] == [1, 1, 2]
 
 

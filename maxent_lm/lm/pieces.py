@@ -9,6 +9,7 @@ response, N places for its tokens.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ class Piece:
 
   Attributes:
     start: [C, S] length of each row's prompt.
+    width: W.
     tokens: [C, N] of responses, one after the other; after the last one, anything.
     following: [C, N + S] the tokens after them, and the first ones of responses.
     column: [C, N] where tokens lie in the batch.
@@ -76,6 +78,7 @@ class Piece:
   """
 
   start: Array
+  width: int
   tokens: Array
   following: Array
   column: Array
@@ -86,21 +89,21 @@ class Piece:
 
   @classmethod
   def of(cls, rows: Rows, row: Array, *, width: int, places: int) -> 'Piece':
-    """Of `row` [C, S], whose responses have at most `width` tokens, and `places` in all."""
-    (cells, count, columns), most = rows.tokens.shape, row.shape[1]
-    start = take(rows.start, row)
-    length = jnp.where(row < count, take(rows.length, row), 0)
-    end = jnp.cumsum(length, axis=1)
-    begin = end - length
+    """Of `row` [C, S], whose responses have at most `width` tokens, and `places` in all.
 
-    place = jnp.arange(places)[None, :]
-    owner = jax.vmap(lambda ends: jnp.searchsorted(ends, place[0], side='right'))(end)
+    Where there are W places for each row, all rows begin W places apart and nothing is moved.
+    """
+    (cells, count, columns), most = rows.tokens.shape, row.shape[1]
+    start, places = take(rows.start, row), min(places, most * width)
+    length = jnp.where(row < count, take(rows.length, row), 0)
+    which, place = jnp.arange(most)[None, :], jnp.arange(places)[None, :]
+    begin, owner = _owners(length, width, places)
     offset = jnp.maximum(place - take(begin, owner), 0)
     column = jnp.minimum(take(start, owner) + offset, columns - 2)
-    there = owner < most
+    there = (owner < most) & (offset < take(length, owner))
 
     texts = rows.tokens.reshape(cells, -1)
-    text, which = take(row, owner) * columns, jnp.arange(most)[None, :]
+    text = take(row, owner) * columns
     following = take(texts, jnp.concatenate([text + column + 1, row * columns + start], axis=1))
 
     within = jnp.arange(width)[None, None, :]
@@ -110,32 +113,50 @@ class Piece:
     scored = (after >= 0) & (after < length[:, :, None])
     to_columns = jnp.where(scored, begin[:, :, None] + after, places + most)
     to_columns = jnp.where(first, places + which[:, :, None], to_columns)
-    from_last = jnp.where(length > 0, which * columns + start, most * columns)
+    from_first = jnp.where(length > 0, which * columns + start, most * columns)
     from_tokens = jnp.where(there, owner * columns + column + 1, most * columns)
     return cls(
       start=start,
+      width=width,
       tokens=take(texts, text + column),
       following=following,
       column=column,
       to_rows=to_rows.reshape(cells, -1),
       from_rows=jnp.where(there, owner * width + offset, most * width),
       to_columns=to_columns.reshape(cells, -1),
-      from_columns=jnp.concatenate([from_tokens, from_last], axis=1),
+      from_columns=jnp.concatenate([from_tokens, from_first], axis=1),
     )
 
+  @property
+  def moves(self) -> bool:
+    """Whether there are fewer places than the rows have columns."""
+    return self.tokens.size < self.start.size * self.width
+
   def in_rows(self, values: Array) -> Array:
-    """[C, N, ...] -> [C S, W, ...], 0 after the end of a response."""
-    rows = self.start.size
-    return moved(values, self.to_rows, self.from_rows).reshape(rows, -1, *values.shape[2:])
+    """[C, N, ...] -> [C S, W, ...], anything after the end of a response."""
+    if self.moves:
+      values = moved(values, self.to_rows, self.from_rows)
+    return values.reshape(-1, self.width, *values.shape[2:])
 
   def in_places(self, values: Array) -> Array:
-    """What `in_rows` undoes, 0 after the last response."""
+    """What `in_rows` undoes, anything in the places of no response."""
     split = values.reshape(len(self.start), -1, *values.shape[2:])
-    return moved(split, self.from_rows, self.to_rows)
+    return moved(split, self.from_rows, self.to_rows) if self.moves else split
 
   def in_columns(self, scores: Array) -> Array:
     """[C, N + S] -> [C, S, T]: a response and the column after it, 0 in the other columns."""
     return moved(scores, self.to_columns, self.from_columns).reshape(*self.start.shape, -1)
+
+
+def _owners(length: Array, width: int, places: int) -> tuple[Array, Array]:
+  """[C, S] where the places of rows begin, and [C, N] whose a place is: S where nobody's."""
+  cells, count = length.shape
+  if places == count * width:
+    begin, owner = jnp.arange(count) * width, jnp.arange(places) // width
+    return jnp.tile(begin[None, :], (cells, 1)), jnp.tile(owner[None, :], (cells, 1))
+  end = jnp.cumsum(length, axis=1)
+  search = functools.partial(jnp.searchsorted, v=jnp.arange(places), side='right')
+  return end - length, jax.vmap(search)(end)
 
 
 @jax.custom_vjp

@@ -45,24 +45,42 @@ def test_tokens_lie_one_after_the_other():
     assert all(first[i] == tokens[row, start[row]] for i, row in enumerate(chosen) if row < 6)
 
 
-def test_what_goes_to_rows_comes_back():
-  piece = make_piece(make_rows(), ROW)
-  values = jnp.asarray(np.random.default_rng(1).standard_normal((2, 20, 3)))
+@pytest.mark.parametrize('places', [20, 4 * R])
+def test_what_goes_to_rows_comes_back(places):
+  piece = Piece.of(make_rows(), jnp.asarray(ROW), width=R, places=places)
+  values = jnp.asarray(np.random.default_rng(1).standard_normal((2, places, 3)))
   there = piece.in_rows(values)
   assert there.shape == (2 * 4, R, 3)
-  ends = [[LENGTHS[cell][row] if row < 6 else 0 for row in ROW[cell]] for cell in (0, 1)]
-  for row, length in enumerate(np.ravel(ends)):
-    assert np.all(there[row, :length] != 0) and not np.any(there[row, length:])
   back = piece.in_places(there)
+  lengths = [[LENGTHS[cell][row] if row < 6 else 0 for row in ROW[cell]] for cell in (0, 1)]
   for cell in (0, 1):
-    count = sum(ends[cell])
-    np.testing.assert_array_equal(back[cell, :count], values[cell, :count])
-    assert not np.any(back[cell, count:])
+    begin = 0
+    for i, length in enumerate(lengths[cell]):
+      begin = i * R if places == 4 * R else begin
+      of_row = values[cell, begin : begin + length]
+      np.testing.assert_array_equal(there[4 * cell + i, :length], of_row)
+      np.testing.assert_array_equal(back[cell, begin : begin + length], of_row)
+      begin += length
 
 
-def test_scores_are_put_where_their_tokens_are():
+def test_rows_with_places_of_their_own_are_not_moved():
+  rows, row = make_rows(), jnp.asarray(ROW)
+
+  def there_and_back(values, places):
+    piece = Piece.of(rows, row, width=R, places=places)
+    return piece.in_places(piece.in_rows(values))
+
+  for places in (4 * R, 1000):
+    lowered = jax.jit(lambda values, n=places: there_and_back(values, n))
+    assert 'gather' not in lowered.lower(jnp.zeros((2, 4 * R, 3))).as_text()
+  moving = jax.jit(lambda values: there_and_back(values, 20)).lower(jnp.zeros((2, 20, 3)))
+  assert 'gather' in moving.as_text()
+
+
+@pytest.mark.parametrize('places', [20, 4 * R])
+def test_scores_are_put_where_their_tokens_are(places):
   rows = make_rows()
-  piece = make_piece(rows, ROW)
+  piece = Piece.of(rows, jnp.asarray(ROW), width=R, places=places)
   placed = np.asarray(piece.in_columns(piece.following + 1))  # 0 is nothing
   for cell, chosen in enumerate(ROW):
     for i, row in enumerate(chosen):
