@@ -13,7 +13,7 @@ from tiny_runs import tiny_config
 
 from experiments import benchmark, benchmark_ahead
 from maxent_lm import data
-from maxent_lm.analysis import sizes
+from maxent_lm.analysis import sizes, utilisation
 from maxent_lm.lm.decoder import LM
 from maxent_lm.train.metrics import read_metrics
 
@@ -34,6 +34,18 @@ def test_fixed_lengths_are_all_sampled():
   assert 0 < row['update_share'] < 1 and 0 < row['rollout_share'] < 1
   # Of two steps: the mean of both against the faster rollout and the faster update.
   assert row['step_s'] >= row['rollout_s'] + row['update_s'] - 0.002
+
+
+def test_a_step_is_the_median_of_whole_steps():
+  lengths = np.full(8, 3)
+  seconds = [(90, 90), (1, 6), (3, 2)]  # the first compiles
+  steps = [
+    benchmark.Measured(*(benchmark.Timed(each, each) for each in step), lengths) for step in seconds
+  ]
+  works = [benchmark.needed(sizes.PRESETS['smoke'], step, 0, 1) for step in steps]
+  row, _ = benchmark.summary(steps, works, utilisation.Peaks(flops=1e9, bandwidth=1e9))
+  assert (row['step_s'], row['rollout_s'], row['update_s']) == (6.0, 1, 2)
+  assert row['first_step_s'] == 180 and row['tokens'] == 24
 
 
 def test_steps_go_on_for_as_long_as_asked():

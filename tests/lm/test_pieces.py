@@ -22,16 +22,12 @@ def make_rows(lengths=LENGTHS, seed=0):
   return Rows(tokens, start, length, jnp.argsort(length, axis=1))
 
 
-def make_piece(rows, row):
-  return Piece.of(rows, jnp.asarray(row), width=R, places=20)
-
-
 ROW = ((4, 2, 3, 6), (4, 6, 6, 6))  # 6 is none: 13 tokens, and 7
 
 
 def test_tokens_lie_one_after_the_other():
   rows = make_rows()
-  piece = make_piece(rows, ROW)
+  piece = Piece.of(rows, jnp.asarray(ROW), width=R, places=20)
   for cell, chosen in enumerate(ROW):
     start, length = np.asarray(rows.start[cell]), LENGTHS[cell]
     columns = [(row, start[row] + i) for row in chosen if row < 6 for i in range(length[row])]
@@ -119,7 +115,7 @@ def test_a_move_has_the_gradient_of_its_definition(seed):
 
 
 def cut(lengths, microbatch, widths):
-  """(tokens, rows) of each piece, from the places and rows that a scorer gives to pieces."""
+  """How often each row is in a piece, and how many pieces there are; 10,000 if one is too large."""
   rows = Rows(
     jnp.zeros((*lengths.shape, 2 + 256), int),
     jnp.ones(lengths.shape, int),
