@@ -6,19 +6,12 @@ MAXENT_LM_TEST_PLATFORM=cuda,cpu is for tests/lm/test_gpu.py.
 import os
 import pathlib
 
+import quick
+
 PLATFORM = os.environ.get('MAXENT_LM_TEST_PLATFORM', 'cpu')
 os.environ['JAX_PLATFORMS'] = PLATFORM
 if PLATFORM == 'cpu':
-  # Hundreds of small programs are compiled and run a few times each: LLVM's optimisation takes
-  # longer than it saves.
-  os.environ['XLA_FLAGS'] = ' '.join(
-    [
-      os.environ.get('XLA_FLAGS', ''),
-      '--xla_force_host_platform_device_count=8',
-      '--xla_backend_optimization_level=0',
-      '--xla_cpu_collective_call_terminate_timeout_seconds=300',  # eight devices on a busy core
-    ]
-  )
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {quick.devices(8)}'
 os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 

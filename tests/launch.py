@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import quick
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -14,9 +16,9 @@ def start(command, *, processes, devices):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
-  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
   environment = {
-    **{**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)},
+    **os.environ,
+    **{'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': quick.devices(devices), 'PYTHONPATH': str(ROOT)},
     'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.cache' / 'jax'),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }

@@ -5,6 +5,7 @@ import pathlib
 import warnings
 
 import pytest
+import quick
 
 REASON = "install the extra with pip install -e '.[notebooks]'"
 jupytext, nbclient, nbformat, *_ = (
@@ -54,7 +55,7 @@ def test_it_runs(source, tmp_path):
     'MAXENT_LM_SMALL': '1',
     'PYTHONPATH': str(ROOT),
     'TMPDIR': str(tmp_path),
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': quick.COMPILATION,
   }
   client = nbclient.NotebookClient(
     nbformat.read(source.with_suffix('.ipynb'), as_version=4),

@@ -14,6 +14,7 @@ import sys
 import time
 
 import pytest
+import quick
 
 ROOT = pathlib.Path(__file__).parent.parent
 STARTED = 240  # seconds to wait for a row at most
@@ -24,7 +25,7 @@ def start(name, workdir, *arguments):
   environment = {
     'JAX_COMPILATION_CACHE_DIR': str(ROOT / '.cache' / 'jax'),
     **os.environ,
-    **{'PYTHONPATH': str(ROOT), 'XLA_FLAGS': '--xla_backend_optimization_level=0'},
+    **{'PYTHONPATH': str(ROOT), 'XLA_FLAGS': quick.COMPILATION},
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   return subprocess.Popen(

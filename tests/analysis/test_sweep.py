@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import quick
 
 from maxent_lm.analysis import sweep
 
@@ -111,7 +112,7 @@ def run(tmp_path, *arguments):
   environment = os.environ | {
     'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}',
     'JAX_COMPILATION_CACHE_DIR': cache,
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': quick.COMPILATION,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
   return subprocess.run(

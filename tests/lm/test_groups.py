@@ -1,5 +1,7 @@
 """Prompts that go through the network once: the same scores and gradients as of whole rows."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,11 +50,18 @@ def objective(scorer, batch):
   return jax.jit(jax.value_and_grad(of, has_aux=True))
 
 
-def compare(lm, batch, group_size=G, scorer=None, atol=2e-5):
-  params = roughened(lm.init(0))
+@functools.cache
+def whole(lm, make):
+  """(batch of `make`, parameters, scores, gradient) when all columns go through the network."""
+  batch, params = make(), roughened(lm.init(0))
+  (_, scores), gradient = objective(make_scorer(lm, chunk=64), batch)(params)
+  return batch, params, scores, gradient
+
+
+def compare(lm, make=make_batch, group_size=G, scorer=None, atol=2e-5):
+  batch, params, theirs, expected = whole(lm, make)
   grouped = scorer or GroupScorer(lm, chunk=7, group_size=group_size, max_new_tokens=R)
   (_, ours), gradient = objective(grouped, batch)(params)
-  (_, theirs), expected = objective(make_scorer(lm, chunk=64), batch)(params)
   for left, right in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
     np.testing.assert_allclose(np.where(seen(batch), left - right, 0), 0, atol=atol)
   scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
@@ -63,11 +72,11 @@ def compare(lm, batch, group_size=G, scorer=None, atol=2e-5):
 @pytest.mark.parametrize('family', ['llama', 'qwen2', 'qwen3'])
 @pytest.mark.parametrize('how', [{}, {'scan_layers': True, 'remat': True}])
 def test_scores_and_gradients_are_those_of_whole_rows(family, how):
-  compare(LM(tiny(family=family, tied=family == 'llama', **how)), make_batch())
+  compare(LM(tiny(family=family, tied=family == 'llama', **how)))
 
 
 def test_other_columns_are_zero():
-  ours = compare(LM(tiny()), batch := make_batch())
+  ours, batch = compare(LM(tiny())), make_batch()
   start = np.asarray(batch.mask).argmax(axis=1)
   for leaf in jax.tree.leaves(ours):
     rows = np.flatnonzero(np.asarray(batch.mask).any(axis=1))
@@ -76,16 +85,16 @@ def test_other_columns_are_zero():
 
 
 def test_a_row_may_be_a_group_of_its_own():
-  compare(LM(tiny()), make_batch(group_size=1), group_size=1)
+  compare(LM(tiny()), functools.partial(make_batch, group_size=1), group_size=1)
 
 
 def test_measures_come_along():
   lm = LM(tiny())
   batch, params = make_batch(), roughened(lm.init(0))
-  ours = GroupScorer(lm, chunk=9, group_size=G, max_new_tokens=R, measure=entropy.self_certainty)(
-    params, batch.tokens, batch.mask
-  )
-  theirs = make_scorer(lm, chunk=9, measure=entropy.self_certainty)(params, batch.tokens)
+  options = {'chunk': 9, 'measure': entropy.self_certainty}
+  grouped = GroupScorer(lm, group_size=G, max_new_tokens=R, **options)
+  ours = jax.jit(grouped)(params, batch.tokens, batch.mask)
+  theirs = jax.jit(make_scorer(lm, **options))(params, batch.tokens)
   there = np.asarray(batch.mask)
   np.testing.assert_allclose(ours.measure[there], theirs.measure[there], atol=2e-5)
 
@@ -97,7 +106,7 @@ def test_cells_and_microbatches_change_nothing(cells, microbatch):
   scorer = GroupScorer(
     lm, chunk=16, group_size=G, max_new_tokens=R, cells=cells, microbatch=microbatch
   )
-  compare(lm, make_batch(), scorer=scorer)
+  compare(lm, scorer=scorer)
 
 
 LONG = 140  # response columns, which pieces of 35, 53, 70, 105 and 140 columns go through
@@ -134,7 +143,7 @@ def long_scorer(lm, **options):
 def test_short_rows_go_through_in_short_pieces(cells, widths, how):
   lm = LM(tiny(num_layers=2, **how))
   scorer = long_scorer(lm, cells=cells, microbatch=280, widths=widths)
-  compare(lm, long_batch(), scorer=scorer)
+  compare(lm, long_batch, scorer=scorer)
 
 
 def test_pieces_are_no_wider_than_their_rows():

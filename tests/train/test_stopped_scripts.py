@@ -10,6 +10,7 @@ import time
 
 import launch
 import pytest
+import quick
 
 from maxent_lm.train.metrics import read_metrics
 
@@ -47,7 +48,7 @@ def test_ctrl_c_while_programs_are_run(tmp_path):
   line = command('configs/list_functions.py:grpo', workdir, {**TINY, 'steps': 100000})
   environment = {
     **{**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(launch.ROOT)},
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': quick.COMPILATION,
   }
   process = subprocess.Popen(
     [sys.executable, *line],
