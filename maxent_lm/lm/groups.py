@@ -1,10 +1,10 @@
-"""Scores of groups of responses, a few tokens at a time, and none of them padding.
+"""Scores of groups of responses, a few tokens at a time, and hardly any of them padding.
 
 The same numbers as `scores.make_scorer` on the response columns and the one after them, for less
 work. The prompt that a group shares goes through the network once; then the responses, the longest
 ones first, with what the network remembers of their prompts. A piece is so many tokens of
-responses (`pieces.Piece`); only in attention does the longest one set the width of the others, and
-memory does not depend on B. Other columns are 0.
+responses (`pieces.Piece`); only in attention, and among those of nearly R tokens, does the longest
+one set the width of the others. Memory does not depend on B. Other columns are 0.
 
 Shapes: C cells, N prompts, P prompt columns, G rows a prompt, B = N G rows, n = B / C rows of a
 cell, R response columns, T = P + R + 1 columns, S rows of a piece in each cell, W <= R columns of a

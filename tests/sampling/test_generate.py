@@ -1,6 +1,7 @@
 """Rollouts against the scorer: what was recorded while sampling is what training will see."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -40,31 +41,28 @@ def policy():
   return lm, jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params)
 
 
+@functools.cache
+def compiled(lm, constants, **settings):
+  """`constants` are those of `loops`, which programs are made with."""
+  del constants
+  return make_generate(lm, eos_id=EOS, **settings)
+
+
 def generate(
   policy,
   prompts=PROMPTS,
   *,
-  group_size=4,
   columns=8,
   seed=0,
-  sampling=None,
   heat=1.0,
-  confidence_k=0,
-  slots=0,
-  cells=1,
+  group_size=4,
+  sampling=Sampling(),  # noqa: B008
   max_new_tokens=10,
+  **settings,
 ):
   lm, params = policy
-  run = make_generate(
-    lm,
-    sampling=sampling or Sampling(),
-    group_size=group_size,
-    max_new_tokens=max_new_tokens,
-    eos_id=EOS,
-    confidence_k=confidence_k,
-    slots=slots,
-    cells=cells,
-  )
+  settings |= {'group_size': group_size, 'sampling': sampling, 'max_new_tokens': max_new_tokens}
+  run = compiled(lm, (loops.NARROWEST, loops.FEWEST), **settings)
   tokens, valid = pad_prompts(prompts, multiple=columns)
   return jax.device_get(run(params, tokens, valid, jax.random.key(seed), heat))
 

@@ -8,10 +8,10 @@ import gzip
 import json
 import os
 import pathlib
-import time
 from decimal import Decimal
 from fractions import Fraction
 
+import cpu
 import fuzzing
 import pytest
 from hypothesis import given, settings
@@ -428,8 +428,7 @@ def test_what_is_extracted_is_in_the_text(text):
 )
 def test_extraction_takes_linear_time(unit):
   for text in (unit * 10**5, 'answer is ' + unit * 10**5, f'answer is a{unit * 10**5}b'):
-    start = time.process_time()
-    extract(text)
-    extract_choice(text)
-    extract_word(text, ('yes', 'no'))
-    assert time.process_time() - start < 0.5
+    with cpu.at_most(0.5):
+      extract(text)
+      extract_choice(text)
+      extract_word(text, ('yes', 'no'))
