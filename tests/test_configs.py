@@ -19,6 +19,7 @@ from maxent_lm.lm import pretrained
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
 from maxent_lm.lm.tokenizer import byte_tokenizer
+from maxent_lm.train import step
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -82,6 +83,19 @@ def test_countdown_variants(variant, tmp_path):
 def test_every_member_builds(member, tmp_path):
   """A run is traced abstractly when it is built: losses have the views that they ask for."""
   build.rollout_run(tiny_config(member, steps=1), tmp_path / 'run').checkpointer.close()
+
+
+def test_the_first_update_was_traced_when_the_run_was_built(tmp_path, monkeypatch):
+  """What checks that an update can be traced is not work done twice."""
+  shapes = []
+  traced = step._row_by_row
+  monkeypatch.setattr(
+    step, '_row_by_row', lambda *of: shapes.append(of[-1].tokens.shape) or traced(*of)
+  )
+  run = build.rollout_run(tiny_config('grpo', steps=1), tmp_path / 'run')
+  assert len(shapes) == 1
+  run.train()
+  assert len(shapes) == 1
 
 
 @pytest.mark.parametrize('member', ['sac', 'ilql'])

@@ -1,11 +1,13 @@
 """From a config to a run in its folder, and to its evaluation."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import jax
+import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.checks import check_numbers, check_rows
@@ -273,7 +275,7 @@ def make_run(
   networks = training.networks and training.networks(hosts.fetch(policy.params))
   state = partition.place_all(training.init(policy.params, networks), policy.mesh)
   reference = policy.params if training.has_reference else None
-  _trace(training.update, state, reference, policy.mesh, (group_size, config.batch.max_new_tokens))
+  _trace(training.update, state, reference, policy.mesh, _first_shape(config, policy, group_size))
   checkpointer = Checkpointer(
     workdir / 'checkpoints',
     every=config.checkpoint.every,
@@ -313,13 +315,24 @@ def _trace(
 ) -> None:
   """Traces one update without computing it, so that what it refuses is refused now.
 
-  `shape`: rows of a group, and tokens of a response.
+  `shape`: rows and columns; if they are those of the first batch, it is not traced again.
   """
-  group_size, response = shape
-  empty = [[0]] * partition.batch_shards(mesh) * group_size
+  rows, columns = shape
+  batch = make_batch(Sequences.unweighted([[0]] * rows, [[0]] * rows), columns=columns)
+  like = functools.partial(_like, partition.batch_sharding(mesh))
   with jax.set_mesh(mesh):
-    batch = make_batch(Sequences.unweighted(empty, empty), columns=max(3, response + 2))
-    jax.eval_shape(update, state, reference, batch)
+    jax.eval_shape(update, state, reference, jax.tree.map(like, batch))
+
+
+def _like(sharding: jax.sharding.Sharding, values: np.ndarray) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(values.shape, values.dtype, sharding=sharding)
+
+
+def _first_shape(config: Config, policy: Policy, group_size: int) -> tuple[int, int]:
+  """Rows and columns of the first batch, if its prompts are short and all of them sampled."""
+  batch, shards = config.batch, partition.batch_shards(policy.mesh)
+  rows = max(shards, batch.prompts // shards * shards) * group_size
+  return rows, max(batch.prompt_multiple, 1) + batch.max_new_tokens + 1
 
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:
