@@ -1,5 +1,6 @@
 """The benchmark does the same work whatever its speed options are, and says how long it took."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from maxent_lm.lm.decoder import LM
 from maxent_lm.train.metrics import read_metrics
 
 
+@functools.cache
 def measured(*arguments):
   command = [sys.executable, 'experiments/benchmark.py', '--preset=smoke', '--rounds=2']
   done = subprocess.run(
@@ -48,15 +50,17 @@ def test_a_step_is_the_median_of_whole_steps():
   assert row['first_step_s'] == 180 and row['tokens'] == 24
 
 
+NARROW = '--microbatch=0', '--dtype=bfloat16', '--least_s=1'
+
+
 def test_steps_go_on_for_as_long_as_asked():
-  row = measured('--least_s=1')
-  assert (
-    row['steps'] > 2 and row['steps'] * row['step_s'] > 0.5
-  )  # a median, and a sum of at least 1
+  row = measured(*NARROW)
+  # A median, and a sum of at least 1.
+  assert row['steps'] > 2 and row['steps'] * row['step_s'] > 0.5
 
 
 def test_what_bounds_a_step_is_reckoned_from_what_is_measured():
-  row = measured('--microbatch=0', '--dtype=bfloat16')
+  row = measured(*NARROW)
   assert row['dtype'] == 'bfloat16' and row['copy_gbs'] > 0
   for name in ('rollout', 'update'):
     seconds = row[f'{name}_s']
@@ -86,7 +90,7 @@ def test_the_naive_scorer_has_the_same_scores():
     data.Sequences.unweighted(repeated, rows), columns=sizes.PROMPT + work.response + 1
   )
   scored = [
-    benchmark.make_scorer(lm, work, name, 0)[0](lm.init(0), batch.tokens, batch.mask)
+    jax.jit(benchmark.make_scorer(lm, work, name, 0)[0])(lm.init(0), batch.tokens, batch.mask)
     for name in ('groups', 'naive')
   ]
   ours, naive = (jax.tree.map(lambda values: values * batch.mask, each) for each in scored)
