@@ -126,6 +126,13 @@ def make_batch(
   return Batch(**{name: partition.place(values, sharding) for name, values in arrays.items()})
 
 
+def abstract_batch(rows: int, columns: int, mesh: jax.sharding.Mesh) -> Batch:
+  """A `Batch` of such a size as shapes, laid out by `partition.batch_sharding`."""
+  sequences = Sequences.unweighted([[0]] * rows, [[0]] * rows)
+  shapes = jax.eval_shape(lambda: make_batch(sequences, columns=columns))
+  return partition.abstract_rows(shapes, mesh)
+
+
 class Graded(NamedTuple):
   """Responses as text with their verdicts; every list has one entry a row.
 

@@ -15,12 +15,12 @@ from maxent_lm.build.names import Config
 from maxent_lm.build.policy import Policy, abstract_policy
 from maxent_lm.build.run import make_sampler
 from maxent_lm.build.training import make_batch_scorer, make_training
-from maxent_lm.data import Sequences, bucket, make_batch
+from maxent_lm.data import abstract_batch, bucket
 from maxent_lm.lm import partition
 from maxent_lm.sampling.loops import rooms
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.train.state import TrainState
-from maxent_lm.types import Array, Batch, Params
+from maxent_lm.types import Array, Batch
 
 
 class Plan(NamedTuple):
@@ -131,20 +131,10 @@ def _decode_steps(columns: int, waves: int) -> tuple[int, ...]:
 
 def _batch(config: Config, policy: Policy, prompt: int) -> Batch:
   rows, response = config.batch.prompts * config.batch.group_size, config.batch.max_new_tokens
-  empty = Sequences.unweighted([[0]] * rows, [[0]] * rows)
-  shapes = jax.eval_shape(lambda: make_batch(empty, columns=prompt + response + 1))
-  return _shared_rows(shapes, policy)
+  return abstract_batch(rows, prompt + response + 1, policy.mesh)
 
 
 def _prompts(config: Config, policy: Policy, prompt: int) -> tuple[Array, Array]:
   shape = (config.batch.prompts, prompt)
   shapes = tuple(jax.ShapeDtypeStruct(shape, dtype) for dtype in (jnp.int32, bool))
-  return _shared_rows(shapes, policy)
-
-
-def _shared_rows(tree: Params, policy: Policy) -> Params:
-  """The shapes with their rows over the devices."""
-  rows = partition.batch_sharding(policy.mesh)
-  return jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), tree
-  )
+  return partition.abstract_rows(shapes, policy.mesh)

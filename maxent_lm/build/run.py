@@ -1,13 +1,11 @@
 """From a config to a run in its folder, and to its evaluation."""
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import jax
-import numpy as np
 
 from maxent_lm import hosts, replay
 from maxent_lm.build.checks import check_numbers, check_rows
@@ -17,7 +15,7 @@ from maxent_lm.build.policy import Policy, make_policy, score_chunk
 from maxent_lm.build.reader import make_reader
 from maxent_lm.build.training import make_look, make_training
 from maxent_lm.build.update import make_measure
-from maxent_lm.data import Sequences, make_batch
+from maxent_lm.data import abstract_batch, bucket
 from maxent_lm.evaluation import Evaluation
 from maxent_lm.lm import partition
 from maxent_lm.lm.scores import make_scorer
@@ -317,22 +315,15 @@ def _trace(
 
   `shape`: rows and columns; if they are those of the first batch, it is not traced again.
   """
-  rows, columns = shape
-  batch = make_batch(Sequences.unweighted([[0]] * rows, [[0]] * rows), columns=columns)
-  like = functools.partial(_like, partition.batch_sharding(mesh))
   with jax.set_mesh(mesh):
-    jax.eval_shape(update, state, reference, jax.tree.map(like, batch))
-
-
-def _like(sharding: jax.sharding.Sharding, values: np.ndarray) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(values.shape, values.dtype, sharding=sharding)
+    jax.eval_shape(update, state, reference, abstract_batch(*shape, mesh))
 
 
 def _first_shape(config: Config, policy: Policy, group_size: int) -> tuple[int, int]:
   """Rows and columns of the first batch, if its prompts are short and all of them sampled."""
   batch, shards = config.batch, partition.batch_shards(policy.mesh)
   rows = max(shards, batch.prompts // shards * shards) * group_size
-  return rows, max(batch.prompt_multiple, 1) + batch.max_new_tokens + 1
+  return rows, bucket(1, batch.prompt_multiple) + batch.max_new_tokens + 1
 
 
 def make_run_scorer(config: Config, policy: Policy) -> Scorer:

@@ -146,6 +146,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))
 
 
+def abstract_rows(tree: Params, mesh: Mesh) -> Params:
+  """Arrays [B, ...] as ShapeDtypeStructs with `batch_sharding`."""
+  rows = batch_sharding(mesh)
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=rows), tree
+  )
+
+
 def batch_shards(mesh: Mesh) -> int:
   """How many pieces `batch_sharding` cuts the rows into; their number must be a multiple."""
   return math.prod(mesh.shape[name] for name in RULES['batch'])
