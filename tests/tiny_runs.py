@@ -13,7 +13,7 @@ def tiny_config(variant='soft_q', **changes):
 def shrunk(config, **changes):
   """The config on two numbers and with a model of a few thousand weights."""
   config.countdown = {'num_numbers': (2,), 'max_number': 9, 'min_modes': 1, 'test_fraction': 0.3}
-  config.model.update(d_model=32, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=16, d_ff=48)
+  config.model.update(d_model=32, num_layers=1, num_heads=2, num_kv_heads=2, head_dim=16, d_ff=48)
   config.batch.update(prompts=4, group_size=2, max_new_tokens=8, prompt_multiple=8)
   config.eval.update(problems=8, samples=4, prompts=8)
   config.mesh.data = 1

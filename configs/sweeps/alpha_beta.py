@@ -16,7 +16,7 @@ from maxent_lm.analysis import sweep
 ALPHAS = (0.0, 0.01, 0.03, 0.1)  # reward units per nat
 BETAS = (0.0, 0.02, 0.05, 0.1, 0.2)
 PRESETS = {
-  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4),
+  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4, layers=1),
   'cpu': warm.Size(seeds=1, steps=40, prompts=32, warm_steps=0, problems=128, samples=16),
   'full': warm.Size(seeds=3, steps=150, prompts=32, warm_steps=0, problems=256, samples=16),
 }

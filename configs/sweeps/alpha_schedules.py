@@ -52,7 +52,7 @@ AIMS = {
 BETA = {'gsm8k': 0.005, 'mbpp': 0.005}  # long responses: the KL of a response is larger
 CPU_BETA = 0.05
 PRESETS = {
-  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4),
+  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=4, layers=1),
   'cpu': warm.Size(seeds=3, steps=40, prompts=32, warm_steps=0, problems=128, samples=16),
   'h200': warm.Size(seeds=1, steps=40, prompts=64, warm_steps=0, problems=256, samples=16),
 }

@@ -23,7 +23,7 @@ POLICY_GRADIENTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 SOFT = {'VarGrad': 'vargrad', 'soft_q(0.9)': 'soft_q'}
 PRESETS = {
-  'smoke': warm.Size(seeds=1, steps=8, prompts=4, warm_steps=4, problems=8, samples=4),
+  'smoke': warm.Size(seeds=1, steps=8, prompts=4, warm_steps=4, problems=8, samples=4, layers=1),
   'cpu': warm.Size(seeds=1, steps=100, prompts=32, warm_steps=0, problems=64, samples=8),
   'full': warm.Size(seeds=3, steps=250, prompts=64, warm_steps=0, problems=256, samples=16),
 }

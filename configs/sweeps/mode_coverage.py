@@ -28,7 +28,7 @@ SOFT: dict[str, dict[str, Any]] = {
   'VarGrad, beta = 0.2': {'temperature.beta': 0.2},
 }
 PRESETS = {
-  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=8),
+  'smoke': warm.Size(seeds=1, steps=2, prompts=4, warm_steps=4, problems=8, samples=8, layers=1),
   'cpu': warm.Size(seeds=1, steps=80, prompts=32, warm_steps=0, problems=96, samples=8),
   'full': warm.Size(seeds=3, steps=200, prompts=32, warm_steps=0, problems=256, samples=8),
 }

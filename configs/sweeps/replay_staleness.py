@@ -19,7 +19,7 @@ SHARES = (0.25, 0.5, 0.75)  # of the groups of a batch that are replayed
 WINDOWS = (2, 8, 32)  # steps
 OBJECTIVES = {'VarGrad': 'vargrad', 'GRPO': 'grpo'}
 PRESETS = {
-  'smoke': warm.Size(seeds=1, steps=3, prompts=4, warm_steps=4, problems=8, samples=4),
+  'smoke': warm.Size(seeds=1, steps=3, prompts=4, warm_steps=4, problems=8, samples=4, layers=1),
   'cpu': warm.Size(seeds=1, steps=60, prompts=32, warm_steps=0, problems=128, samples=16),
   'full': warm.Size(seeds=3, steps=200, prompts=64, warm_steps=0, problems=256, samples=16),
 }

@@ -12,6 +12,7 @@ class Size(NamedTuple):
 
   Attributes:
     warm_steps: of the warm start; 0 for as many as its config has.
+    layers: of a model from random weights; 0 for as many as its config has.
   """
 
   seeds: int
@@ -20,6 +21,7 @@ class Size(NamedTuple):
   warm_steps: int
   problems: int
   samples: int
+  layers: int = 0
 
 
 def parsed(arg: str, presets: dict[str, Size], file: str) -> tuple[Size, str]:
@@ -39,6 +41,7 @@ def start(config: Config, size: Size, *, seed: int, folder: str) -> Config:
   """`config`, a warm start, as that of a seed; or, with a folder, the model that is there."""
   config.update(name='start', seed=seed, init=folder)
   config.steps = 0 if folder else size.warm_steps or config.steps
+  config.model.num_layers = size.layers or config.model.num_layers
   return evaluated(config, size)
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy
 from absl import app, flags
-from scipy import stats
 
 from maxent_lm import cli
 from maxent_lm.train import folder
@@ -115,7 +115,8 @@ def student(values: Sequence[float]) -> float | None:
   """
   if len(values) < 2:
     return None
-  return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+  quantile = scipy.stats.t.ppf(0.975, len(values) - 1)
+  return float(quantile * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 def over_seeds(

@@ -9,8 +9,8 @@ of anything that can be compared, and the interval is about new problems.
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose modules are loaded when they are used: stats takes a second
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
 
 from maxent_lm.evaluation.intervals import Estimate
 
@@ -54,10 +54,10 @@ def auroc(
   if not np.isfinite(reach):
     return Estimate(area, 0.0, 1.0)
   if area in (0, 1):
-    edge = _newcombe(*_problems(wrong, problem), stats.norm.ppf((1 + level) / 2))
+    edge = _newcombe(*_problems(wrong, problem), scipy.stats.norm.ppf((1 + level) / 2))
     return Estimate(area, edge if area else 0.0, 1.0 if area else 1 - edge)
   reach = reach / (area * (1 - area))
-  low, high = special.expit(special.logit(area) + np.array([-reach, reach]))
+  low, high = scipy.special.expit(scipy.special.logit(area) + np.array([-reach, reach]))
   return Estimate(area, float(low), float(high))
 
 
@@ -114,7 +114,7 @@ def reliability(confidence: ArrayLike, right: ArrayLike, *, bins: int) -> Reliab
   So some bins may be larger than others, and empty ones are left out.
   """
   confidence, right = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
-  rank = (stats.rankdata(confidence) - 0.5) / len(confidence)
+  rank = (scipy.stats.rankdata(confidence) - 0.5) / len(confidence)
   _, number = np.unique(np.floor(rank * bins), return_inverse=True)
   count = np.bincount(number)
   return Reliability(
@@ -147,10 +147,10 @@ def _labels(wrong: ArrayLike) -> np.ndarray:
 
 def _placements(score: np.ndarray, wrong: np.ndarray) -> _Placements:
   """By ranks, ties counted half [Sun and Xu 2014]."""
-  ranks = stats.rankdata(score)
+  ranks = scipy.stats.rankdata(score)
   bad, good = score[wrong], score[~wrong]
-  above = (ranks[wrong] - stats.rankdata(bad)) / len(good)
-  below = 1 - (ranks[~wrong] - stats.rankdata(good)) / len(bad)
+  above = (ranks[wrong] - scipy.stats.rankdata(bad)) / len(good)
+  below = 1 - (ranks[~wrong] - scipy.stats.rankdata(good)) / len(bad)
   return _Placements(float(above.mean()), above, below)
 
 
@@ -178,7 +178,7 @@ def _reach(
     return 0.0
   freedom = within.sum() ** 2 / np.sum(within**2 / (np.array(clusters) - 1))
   variance = max(within.sum() + 2 * covariance, 0)
-  return float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
+  return float(scipy.stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance))
 
 
 def _problems(wrong: np.ndarray, problem: ArrayLike | None) -> tuple[int, int]:
@@ -197,4 +197,4 @@ def _newcombe(wrong: int, right: int, z: float) -> float:
     spread = 1 + extra * (1 - area) / (2 - area) + extra * area / (1 + area)
     return (1 - area) - z**2 * area * spread / (wrong * right)  # both sides squared, / (1 - t)
 
-  return float(optimize.brentq(excess, 0, 1))
+  return float(scipy.optimize.brentq(excess, 0, 1))

@@ -9,7 +9,7 @@ from maxent_lm.lm.config import LMConfig
 SIZES = dict(
   vocab_size=37,
   d_model=20,
-  num_layers=3,
+  num_layers=2,
   num_heads=4,
   num_kv_heads=2,
   head_dim=6,
