@@ -44,7 +44,11 @@ def test_devices_share_what_stays(tmp_path):
 
 def test_reckoned_is_about_what_xla_takes(tmp_path):
   config = tiny_config(
-    batch__max_prompt_tokens=16, batch__max_new_tokens=16, batch__prompts=64, model__d_model=64
+    batch__max_prompt_tokens=16,
+    batch__max_new_tokens=16,
+    batch__prompts=64,
+    model__d_model=64,
+    model__num_layers=2,
   )
   plan = build.memory_plan(config, tmp_path)
   programs = make_plan(config, jax.devices()[:1])
