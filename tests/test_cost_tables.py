@@ -97,7 +97,7 @@ def test_a_benchmark_without_a_result_says_why(peers):
 def test_interpreters_and_best_options(peers):
   case = peers.Case('S', 'geometric')
   commands = dict(peers.commands(case, 2, {'tunix': 'elsewhere/python'}))
-  assert commands['maxent_lm'][-1] == '--slots=32' and '--rounds=2' in commands['TRL']
+  assert commands['maxent_lm'][-1] == '--slots=192' and '--rounds=2' in commands['TRL']
   assert commands['tunix, 2 prompts at a time'][0] == 'elsewhere/python'
   assert commands['TRL'][0] == sys.executable and 'tunix' not in commands
 

@@ -89,7 +89,7 @@ def refills(preset: str, slots: int) -> Curve:
 
 
 SCORERS = ('groups', 'naive')
-SLOTS = {'S': 128, 'M': 64}
+SLOTS = {'S': 192, 'M': 64}
 DRAWN = ('batch', 'response', 'vocabulary', 'group size', 'devices')
 PRESETS = {
   'smoke': Plan(

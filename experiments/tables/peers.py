@@ -69,7 +69,7 @@ PRESETS = {
 }
 BEST = {  # our options
   Case('smoke', 'geometric'): ['--slots=4'],
-  S_VARIABLE: ['--slots=128'],
+  S_VARIABLE: ['--slots=192'],
   M_VARIABLE: ['--slots=64'],
 }
 PLAIN: Mapping[str, Sequence[str]] = {'fixed': (), 'geometric': ()}
