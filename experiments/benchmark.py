@@ -8,7 +8,9 @@ Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update
 none ends. The preset gpu, 82 M parameters in bfloat16 with 2048 responses of 256 tokens, wants a
 GPU of 80 GB. --prompts, --group_size, --response, --vocab_size, --dtype, --attention, --scan_layers
 and --widths change a preset; --scorer=naive updates from whole rows and all of their logits at
-once, to compare with. --devices=8 cuts a CPU into so many devices, which share the rows.
+once, and --decoder=plain decodes all rows for as long as the longest response may be and cuts them
+where they have ended, to compare with. --devices=8 cuts a CPU into so many devices, which share the
+rows.
 
 For rollout and update a sentence says what the model's arithmetic is of the machine's rate of
 products in this dtype, measured in the same process, and what bounds it
@@ -59,6 +61,7 @@ _LENGTHS = flags.DEFINE_enum('lengths', 'fixed', list(RESPONSE), 'How responses 
 _SLOTS = flags.DEFINE_integer('slots', 0, 'Rows decoded at a time; 0 for all.', lower_bound=0)
 _MICROBATCH = flags.DEFINE_integer('microbatch', None, 'Tokens at a time in the update; 0: all.')
 _SCORER = flags.DEFINE_enum('scorer', 'groups', ['groups', 'naive'], 'How an update scores.')
+_DECODER = flags.DEFINE_enum('decoder', 'slots', ['slots', 'plain'], 'How a rollout decodes.')
 _PROMPTS = flags.DEFINE_integer('prompts', None, "Instead of the preset's.", lower_bound=1)
 _GROUP_SIZE = flags.DEFINE_integer('group_size', None, "Instead of the preset's.", lower_bound=1)
 _VOCAB_SIZE = flags.DEFINE_integer('vocab_size', None, "Instead of the preset's.", lower_bound=3)
@@ -81,16 +84,38 @@ class Ending:
     return (others + np.log1p(-ENDS)).at[:, EOS].set(np.log(ENDS))
 
 
-def make_rollout(lm: LM, work: Work, lengths: str, slots: int, cells: int = 1) -> Generate:
-  """Rollouts whose responses end as asked."""
-  return make_generate(
+def make_rollout(
+  lm: LM, work: Work, lengths: str, slots: int, cells: int = 1, decoder: str = 'slots'
+) -> Generate:
+  """Rollouts whose responses end as asked, decoded as in training, or as a textbook does."""
+  ends = lengths == 'geometric'
+  generate = make_generate(
     lm,
-    sampling=Ending() if lengths == 'geometric' else Sampling(),
+    sampling=Ending() if ends else Sampling(),
     group_size=work.group_size,
     max_new_tokens=work.response,
-    eos_id=EOS if lengths == 'geometric' else -1,
+    eos_id=EOS if ends and decoder == 'slots' else -1,
     slots=slots,
     cells=cells,
+  )
+  if not ends or decoder == 'slots':
+    return generate
+  return jax.jit(lambda *asked: cut(generate(*asked)))
+
+
+def cut(rollout: Rollout) -> Rollout:
+  """Responses to their first end, as if nothing had been decoded after it."""
+  columns = rollout.tokens.shape[1]
+  is_end = rollout.tokens == EOS
+  finished = jnp.any(is_end, axis=1)
+  length = jnp.where(finished, jnp.argmax(is_end, axis=1) + 1, columns)
+  there = jnp.arange(columns)[None, :] < length[:, None]
+  return Rollout(
+    tokens=jnp.where(there, rollout.tokens, EOS),
+    length=length.astype(jnp.int32),
+    finished=finished,
+    logp=jnp.where(there, rollout.logp, 0),
+    entropy=jnp.where(there, rollout.entropy, 0),
   )
 
 
@@ -296,7 +321,7 @@ def main(argv: Sequence[str]) -> None:
   work, lengths = asked_for(), _LENGTHS.value
   lm, devices = LM(work.config), _DEVICES.value
   mesh = make_mesh(devices)
-  generate = make_rollout(lm, work, lengths, _SLOTS.value, devices)
+  generate = make_rollout(lm, work, lengths, _SLOTS.value, devices, _DECODER.value)
   microbatch = work.microbatch if _MICROBATCH.value is None else _MICROBATCH.value
   scorer, pull = make_scorer(lm, work, _SCORER.value, microbatch, devices)
   update, state = make_training(lm, scorer, pull, mesh)
@@ -326,6 +351,7 @@ def main(argv: Sequence[str]) -> None:
     'devices': devices,
     'microbatch': microbatch,
     'scorer': _SCORER.value,
+    'decoder': _DECODER.value,
     'steps': len(measured) - 1,
     **numbers,
     'start_s': round(start_s, 1),

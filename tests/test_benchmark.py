@@ -79,6 +79,22 @@ def test_slots_microbatches_and_devices_do_the_same_work():
   assert [each['devices'] for each in (plain, fast, apart)] == [1, 1, 2]
 
 
+@pytest.mark.parametrize('slots', [0, 3])
+def test_the_plain_decoder_has_the_same_samples(slots):
+  work = sizes.PRESETS['smoke']._replace(group_size=8, response=70)
+  lm = LM(work.config)
+  prompts = np.random.default_rng(0).integers(2, 32, (work.prompts, sizes.PROMPT), np.int32)
+  asked = lm.init(0), prompts, np.ones_like(prompts, bool), jax.random.key(3)
+  ours, plain = (
+    benchmark.make_rollout(lm, work, 'geometric', number, decoder=name)(*asked)
+    for number, name in ((slots, 'slots'), (0, 'plain'))
+  )
+  assert 0 < ours.finished.sum() < 16 and ours.length.min() < 35
+  for name in ('tokens', 'length', 'finished'):
+    np.testing.assert_array_equal(getattr(ours, name), getattr(plain, name))
+  chex.assert_trees_all_close((ours.logp, ours.entropy), (plain.logp, plain.entropy), atol=1e-5)
+
+
 def test_the_naive_scorer_has_the_same_scores():
   lm = LM(sizes.PRESETS['smoke'].config)
   work = sizes.PRESETS['smoke']._replace(response=6)

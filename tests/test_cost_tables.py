@@ -110,12 +110,10 @@ def growing(worse):
     rows = int(given.get('prompts', 64)) * int(given.get('group_size', 8))
     tokens = rows * int(given.get('response', 64))
     update = (0.03 + 1e-3 * tokens) * (worse if given.get('prompts') == '32' else 1)
-    waits = given.get('lengths') == 'geometric' and given['slots'] == '0'
     shares = {f'{name}_{key}': 0.25 for name in PARTS for key in ('share', 'products_s', 'bytes_s')}
     return {
       **told(4.0, tokens=tokens, peak=1000.0 if given.get('scorer') == 'naive' else 200.0),
       **shares,
-      'rollout_s': 2.0 if waits else 1.0,
       'update_s': update,
       'update_gflop': tokens / 10,
     }
@@ -133,12 +131,33 @@ def test_growth(monkeypatch, tmp_path, worse):
   assert batch[0]['update us a token'] == pytest.approx(1000 + 30_000 / 512)
   assert batch[0]['update share'] == 0.25 and set(batch[0]) == set(growth.COLUMNS)
   holds = [gate.holds for gate in table.gates]
-  # flat, on a line, memory, time, slots
-  assert holds == [worse == 1.0, True, worse == 1.0, True, True, True, True, True]
+  # flat, on a line, memory, time
+  assert holds == [worse == 1.0, True, worse == 1.0, True, True, True]
   if worse == 1.0:
     line = 'cost of an update, batch 8 to 512: 30 ms and 1e+03 us a token, which no point is off'
     assert table.gates[2].what.startswith(line)
   assert (tmp_path / 'growth.png').exists()
+
+
+@pytest.mark.parametrize('speed', [170.0, 190.0])
+def test_refill(monkeypatch, tmp_path, speed):
+  refill = script(monkeypatch, 'refill')
+
+  def measure(command):
+    given = dict(each[2:].split('=') for each in command if each.startswith('--'))
+    waits, slots = given.get('decoder') == 'plain', int(given['slots'])
+    rate = 100.0 if waits else speed if slots in (64, 192) else 150.0
+    shares = {f'{name}_{key}': 0.25 for name in PARTS for key in ('share', 'products_s', 'bytes_s')}
+    own = {'preset': given['preset'], 'slots': slots, 'rollout_tokens_per_s': rate}
+    return told(4.0) | shares | own
+
+  monkeypatch.setattr(refill, 'measure', measure)
+  table = refill.build('cpu', tmp_path)
+  found = [(row['preset'], row['decoding'], row['slots'], row['times']) for row in table.rows]
+  assert found[:2] == [('S', 'rows wait', 'all', 1.0), ('S', 'rows dropped', 'all', 1.5)]
+  assert found[3] == ('S', 'slots refilled', 192, speed / 100) and len(found) == 7
+  assert set(table.rows[0]) == set(refill.COLUMNS)
+  assert [gate.holds for gate in table.gates] == [speed == 190.0] * 2
 
 
 def test_a_line_through_costs_is_where_the_worst_point_says(monkeypatch):

@@ -29,7 +29,6 @@ def warm_start(tmp_path_factory):
   """A model that answers some of the problems, as a folder."""
   workdir = tmp_path_factory.mktemp('warm')
   config = countdown.get_config('pretrain')
-  config.model.update(num_layers=1)
   build.demonstration_run(tiny(config, steps=60, batch__prompts=32), workdir).train()
   return workdir / 'model'
 
@@ -44,10 +43,7 @@ def one_sampler():
 
 
 def tiny(config, **changes):
-  config = shrunk(config, **(SMALL | changes))
-  config.unlock()
-  config.model.num_layers = 1
-  return config
+  return shrunk(config, **(SMALL | changes))
 
 
 @pytest.mark.parametrize('name', methods.METHODS)

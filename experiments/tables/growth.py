@@ -4,8 +4,7 @@
 
 Every point is a process of its own, experiments/benchmark.py with the work of preset S changed in
 one thing, so that peaks are peaks. Two more compare an update at a vocabulary of 151,936, width 512
-and 4,096 response tokens with one that has all logits at once; others compare rollouts whose slots
-are filled again with those that wait for the longest response; the last is M as it is. More than an
+and 4,096 response tokens with one that has all logits at once; the last is M as it is. More than an
 hour on two cores that do nothing else; points that are finished are not measured again while the
 commit is the same. The curves are in `growth.png`.
 """
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = pathlib.Path(__file__).parents[2]
 FLAT = 0.15  # costs that are called equal, or on a line, differ by no more than this part
-REFILL = 1.8  # times the tokens/s of rollouts that wait for the longest response
 COLUMNS = (
   *('varied', 'value', 'rows', 'tokens', 'rollout s', 'update s', 'rollout us a token'),
   *('update us a token', 'update GFLOP', 'rollout share', 'rollout bound', 'update share'),
@@ -37,12 +35,10 @@ NOTE = (
   'tokens, groups of 8, responses of 64), changed in one thing at a time: batch, in rows, by the '
   'number of prompts; response length and vocabulary with 16 prompts; group size with 512 rows; '
   'devices are simulated, share the rows and these cores. '
-  'Scorer: M (8 layers of width 512) with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens; '
-  '`naive` has the logits [64, 64, 151,936] at once. Slots: rows that are decoded at a time and '
-  'filled again where a response has ended, as it does with probability 1/64 at every token and '
-  'after 256; 0 is all rows, which wait for the longest. Medians over {rounds} steps after the '
-  'first, or more, until {seconds} s are over; GFLOP are those that have to be done (prompts once, '
-  'no padding), attention among them. '
+  'Scorer: M (8 layers of width 512) with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens '
+  '(300 at a time); `naive` has the logits [64, 64, 151,936] at once. Medians over {rounds} steps '
+  'after the first, or more, until {seconds} s are over; GFLOP are those that have to be done '
+  '(prompts once, no padding), attention among them. '
   'Share: of the rate of products of 2,048 x 2,048 measured in the same process; bound: what takes '
   'most of the time, these products, bytes at the measured rate of a copy, or the rest (work '
   'between products, products too small for the peak, waiting). A line through costs has a part '
@@ -83,13 +79,8 @@ def groups(preset: str, sizes: Sequence[int], rows: int) -> Curve:
   return Curve('group size', preset, (), points)
 
 
-def refills(preset: str, slots: int) -> Curve:
-  """Responses of different lengths, with and without others that follow where one has ended."""
-  return curve(f'slots {preset}', preset, 'slots', (0, slots), '--lengths=geometric')
-
-
 SCORERS = ('groups', 'naive')
-SLOTS = {'S': 192, 'M': 64}
+LARGE = ('--vocab_size=151936', '--prompts=8', '--microbatch=300')
 DRAWN = ('batch', 'response', 'vocabulary', 'group size', 'devices')
 PRESETS = {
   'smoke': Plan(
@@ -108,8 +99,7 @@ PRESETS = {
       curve('vocabulary', 'S', 'vocab_size', (1024, 4096, 16_384, 65_536, 151_936), '--prompts=16'),
       groups('S', (2, 4, 8, 16, 32, 64), 512),
       curve('devices', 'S', 'devices', (1, 2, 4, 8)),
-      curve('scorer', 'M', 'scorer', SCORERS, '--vocab_size=151936', '--prompts=8'),
-      *(refills(preset, slots) for preset, slots in SLOTS.items()),
+      curve('scorer', 'M', 'scorer', SCORERS, *LARGE),
       Curve('preset', 'M', (), {'M': ()}),
     ),
     3,
@@ -184,7 +174,7 @@ def panel(axes: 'Axes', rows: Sequence[Row], varied: str) -> None:
 
 
 def gates(rows: Sequence[Row]) -> list[tables.Gate]:
-  """Costs on a line, a quarter of the naive memory, tokens/s with slots that are filled again."""
+  """Costs that are flat and on a line, a quarter of the naive memory in no more time."""
 
   def of(varied: str, key: str) -> np.ndarray:
     return np.array([row[key] for row in rows if row['varied'] == varied])
@@ -192,7 +182,7 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
   batch = Line.through(of('batch', 'tokens'), of('batch', 'update s'))
   response = Line.through(of('response', 'update GFLOP'), of('response', 'update s'))
   memory, time = (float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s'))
-  held = [
+  return [
     flat('a token in an update, batch 8 to 512', of('batch', 'update us a token')),
     flat(
       'the arithmetic of an update, responses 16 to 512',
@@ -203,11 +193,6 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
     tables.Gate(f'memory by the naive one, at most 1/4: {memory:.3f}', memory <= 0.25),
     tables.Gate(f'time by the naive one, at most 1: {time:.3f}', time <= 1),
   ]
-  for preset in SLOTS:
-    waiting, filled = of(f'slots {preset}', 'rollout us a token')
-    what = f'{preset}: tokens/s with slots filled again {waiting / filled:.2f} times those without'
-    held.append(tables.Gate(f'{what}; at least {REFILL}', waiting / filled >= REFILL))
-  return held
 
 
 def flat(what: str, costs: np.ndarray) -> tables.Gate:

@@ -70,7 +70,7 @@ PRESETS = {
 BEST = {  # our options
   Case('smoke', 'geometric'): ['--slots=4'],
   S_VARIABLE: ['--slots=192'],
-  M_VARIABLE: ['--slots=64'],
+  M_VARIABLE: ['--slots=64', '--microbatch=768'],
 }
 PLAIN: Mapping[str, Sequence[str]] = {'fixed': (), 'geometric': ()}
 IN_PARTS = ('--microbatch=2',)

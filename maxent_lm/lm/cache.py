@@ -1,8 +1,9 @@
 """Keys and values of the tokens so far, one slot per token.
 
-They lie as attention's products read them, keys as [H, S] and values as [S, H]: otherwise all of
-them would be copied at every token. Each layer has arrays of its own, which a loop over tokens
-changes in place, but where `scan_layers` loops over the layers there is one array of all of them.
+They lie as attention's products read them, a head's slots one after the other: otherwise all of
+them would be copied at every token, and a token's would be written in as many places as a head is
+wide. Each layer has arrays of its own, which a loop over tokens changes in place, but where
+`scan_layers` loops over the layers there is one array of all of them.
 
 Rows of a group have their prompt once, beside what is their own, and read it together.
 
@@ -25,7 +26,7 @@ class Shared(NamedTuple):
   """What the rows of a group have read in common; `keys`, `values` and `valid` as in a cache.
 
   Attributes:
-    keys: each [..., N, K, H, P].
+    keys: each [..., N, K, P, H].
     values: each [..., N, K, P, H].
     valid: [N, P] bool.
   """
@@ -39,7 +40,7 @@ class Cache(NamedTuple):
   """A loop carry: every row writes the same slot, so prompts are left-padded.
 
   Attributes:
-    keys: each [..., B, K, H, S], rotated, in `LMConfig.cache_dtype`.
+    keys: each [..., B, K, S, H], rotated, in `LMConfig.cache_dtype`.
     values: each [..., B, K, S, H].
     valid: [B, S] bool, slots that hold a real token.
     position: [B] int32, rotary position of each row's next token.
@@ -64,7 +65,7 @@ def filled(config: LMConfig, keys: Array, values: Array, valid: Array) -> Cache:
     return (stacked,) if config.scan_layers else tuple(stacked)
 
   return Cache(
-    keys=split(keys.transpose(0, 1, 3, 4, 2)),
+    keys=split(keys.swapaxes(2, 3)),
     values=split(values.swapaxes(2, 3)),
     valid=valid,
     position=jnp.sum(valid, axis=1, dtype=jnp.int32),
@@ -87,26 +88,21 @@ def extend(cache: Cache, slots: int) -> Cache:
       f'A cache of {cache.valid.shape[1]} slots cannot be cut to {slots}; ask for at least as many.'
     )
 
-  def pad(array: Array, axis: int) -> Array:
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, more)
-    return jnp.pad(array, widths)
+  def pad(arrays: Arrays) -> Arrays:
+    return tuple(jnp.pad(each, [(0, 0)] * (each.ndim - 2) + [(0, more), (0, 0)]) for each in arrays)
 
-  return cache._replace(
-    keys=tuple(pad(each, -1) for each in cache.keys),
-    values=tuple(pad(each, -2) for each in cache.values),
-    valid=pad(cache.valid, -1),
-  )
+  valid = jnp.pad(cache.valid, ((0, 0), (0, more)))
+  return cache._replace(keys=pad(cache.keys), values=pad(cache.values), valid=valid)
 
 
 def cut(cache: Cache, columns: int) -> Cache:
   """The cache without its last `columns` slots, which are empty."""
   slots = cache.valid.shape[1] - columns
-  return cache._replace(
-    keys=tuple(each[..., :slots] for each in cache.keys),
-    values=tuple(each[..., :slots, :] for each in cache.values),
-    valid=cache.valid[:, :slots],
-  )
+
+  def of(arrays: Arrays) -> Arrays:
+    return tuple(each[..., :slots, :] for each in arrays)
+
+  return cache._replace(keys=of(cache.keys), values=of(cache.values), valid=cache.valid[:, :slots])
 
 
 def append(
@@ -116,13 +112,13 @@ def append(
 
   `layer` is a number where layers have their own arrays, and traced where they are scanned.
   """
-  keys, own_keys = _write(arrays[0], key.transpose(0, 2, 3, 1), layer, (0, 0, 0, slot))
-  values, own_values = _write(arrays[1], value.swapaxes(1, 2), layer, (0, 0, slot, 0))
+  keys, own_keys = _write(arrays[0], key, layer, slot)
+  values, own_values = _write(arrays[1], value, layer, slot)
   return (keys, values), own_keys, own_values
 
 
-def _write(arrays: Arrays, new: Array, layer: Array | int, at: tuple) -> tuple[Arrays, Array]:
-  new = new.astype(arrays[0].dtype)
+def _write(arrays: Arrays, new: Array, layer: Array | int, slot: Array) -> tuple[Arrays, Array]:
+  new, at = new.swapaxes(1, 2).astype(arrays[0].dtype), (0, 0, slot, 0)
   if isinstance(layer, int):
     own = jax.lax.dynamic_update_slice(arrays[layer], new, at)
     return (*arrays[:layer], own, *arrays[layer + 1 :]), own
@@ -142,14 +138,13 @@ def share(cache: Cache, n: int) -> Cache:
   """
   rows = cache.valid.shape[0] * n
 
-  def none(array: Array, axis: int) -> Array:
-    shape = list(array.shape)
-    shape[-4], shape[axis] = rows, 0
-    return jnp.zeros(shape, array.dtype)
+  def none(arrays: Arrays) -> Arrays:
+    *layers, _, heads, _, width = arrays[0].shape
+    return tuple(jnp.zeros((*layers, rows, heads, 0, width), each.dtype) for each in arrays)
 
   return Cache(
-    keys=tuple(none(each, -1) for each in cache.keys),
-    values=tuple(none(each, -2) for each in cache.values),
+    keys=none(cache.keys),
+    values=none(cache.values),
     valid=jnp.zeros((rows, 0), bool),
     position=jnp.repeat(cache.position, n, axis=0),
     length=jnp.zeros_like(cache.length),

@@ -11,7 +11,7 @@ head dimension, F hidden width, L layers, V vocabulary.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -123,30 +123,36 @@ def _attend_cache(cache: Cache) -> LayerAttend:
     carry, keys, values = cache_lib.append(carry, key, value, layer=layer, slot=cache.length)
     b, _, n, h = query.shape
     grouped = query.reshape(b, key.shape[2], n // key.shape[2], h)
-    logits = _see(grouped, keys, valid)
-    if shared is not None:
-      before = _see(
-        _in_groups(grouped, shared), cache_lib.of_layer(shared.keys, layer), shared.valid
-      )
-      logits = jnp.concatenate([_in_rows(before, b), logits], axis=-1)
     wider = jnp.promote_types(value.dtype, values.dtype)
-    weights = jax.nn.softmax(logits, axis=-1).astype(wider)
-    count = logits.shape[-1] - valid.shape[1]
-    mixed = jnp.einsum('bkgs,bksh->bkgh', weights[..., count:], values)
+    logits = [_see(grouped, keys, valid)]
     if shared is not None:
-      of_shared = _in_groups(weights[..., :count], shared)
+      own_keys = cache_lib.of_layer(shared.keys, layer)
+      logits += [_in_rows(_see(_in_groups(grouped, shared), own_keys, shared.valid), b)]
+    powers, total = _powers(logits)
+    mixed = jnp.einsum('bkgs,bksh->bkgh', powers[0].astype(wider), values)
+    if shared is not None:
+      of_shared = _in_groups(powers[1].astype(wider), shared)
       before = jnp.einsum('nkgp,nkph->nkgh', of_shared, cache_lib.of_layer(shared.values, layer))
       mixed += _in_rows(before, b)
-    return mixed.astype(value.dtype).reshape(b, 1, n, h), (carry, ())
+    mixed = (mixed / total).astype(value.dtype)
+    return mixed.reshape(b, 1, n, h), (carry, ())
 
   return attend
 
 
 def _see(queries: Array, keys: Array, valid: Array) -> Array:
-  """q k / sqrt(H), float32 [B, K, G, S], of queries [B, K, G, H] and keys [B, K, H, S]."""
-  logits = jnp.einsum('bkgh,bkhs->bkgs', queries, keys, preferred_element_type=jnp.float32)
+  """q k / sqrt(H), float32 [B, K, G, S], of queries [B, K, G, H] and keys [B, K, S, H]."""
+  logits = jnp.einsum('bkgh,bksh->bkgs', queries, keys, preferred_element_type=jnp.float32)
   scaled = logits * queries.shape[-1] ** -0.5
   return jnp.where(valid[:, None, None, :], scaled, jnp.finfo(jnp.float32).min)
+
+
+def _powers(parts: Sequence[Array]) -> tuple[list[Array], Array]:
+  """e^(x - max) of each part [..., S], max over all of them, and [..., 1] the sum over all."""
+  largest = functools.reduce(jnp.maximum, (jnp.max(x, axis=-1, keepdims=True) for x in parts))
+  powers = [jnp.exp(x - largest) for x in parts]
+  totals = (jnp.sum(x, axis=-1, keepdims=True) for x in powers)
+  return powers, functools.reduce(jnp.add, totals)
 
 
 def _in_groups(of_rows: Array, shared: Shared) -> Array:

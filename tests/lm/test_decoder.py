@@ -280,7 +280,7 @@ def test_rows_that_share_their_prompt_decode_as_with_copies_of_it(scan):
     cache_lib.extend(cache_lib.share(cache, 3), 2),
     cache_lib.extend(cache_lib.repeat(cache, 3), 6),
   ]
-  assert caches[0].keys[0].shape[-1] == 2 and len(caches[0].shared.valid) == 2
+  assert caches[0].keys[0].shape[-2] == 2 and len(caches[0].shared.valid) == 2
 
   def decoded(tokens, caches):
     states, caches = zip(*(decode(lm, params, tokens, each) for each in caches), strict=True)
