@@ -126,8 +126,8 @@ def _attend_cache(cache: Cache) -> LayerAttend:
     wider = jnp.promote_types(value.dtype, values.dtype)
     logits = [_see(grouped, keys, valid)]
     if shared is not None:
-      own_keys = cache_lib.of_layer(shared.keys, layer)
-      logits += [_in_rows(_see(_in_groups(grouped, shared), own_keys, shared.valid), b)]
+      common = cache_lib.of_layer(shared.keys, layer)
+      logits += [_in_rows(_see(_in_groups(grouped, shared), common, shared.valid), b)]
     powers, total = _powers(logits)
     mixed = jnp.einsum('bkgs,bksh->bkgh', powers[0].astype(wider), values)
     if shared is not None:
