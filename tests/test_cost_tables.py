@@ -9,7 +9,11 @@ import pytest
 
 from maxent_lm.analysis import benchmarks
 
-PARTS = ('rollout', 'update')
+SHARES = {
+  f'{name}_{key}': 0.25
+  for name in ('rollout', 'update')
+  for key in ('share', 'products_s', 'bytes_s')
+}
 FOLDER = pathlib.Path(__file__).parent.parent / 'experiments' / 'tables'
 
 
@@ -110,10 +114,9 @@ def growing(worse):
     rows = int(given.get('prompts', 64)) * int(given.get('group_size', 8))
     tokens = rows * int(given.get('response', 64))
     update = (0.03 + 1e-3 * tokens) * (worse if given.get('prompts') == '32' else 1)
-    shares = {f'{name}_{key}': 0.25 for name in PARTS for key in ('share', 'products_s', 'bytes_s')}
     return {
       **told(4.0, tokens=tokens, peak=1000.0 if given.get('scorer') == 'naive' else 200.0),
-      **shares,
+      **SHARES,
       'update_s': update,
       'update_gflop': tokens / 10,
     }
@@ -147,9 +150,8 @@ def test_refill(monkeypatch, tmp_path, speed):
     given = dict(each[2:].split('=') for each in command if each.startswith('--'))
     waits, slots = given.get('decoder') == 'plain', int(given['slots'])
     rate = 100.0 if waits else speed if slots in (64, 192) else 150.0
-    shares = {f'{name}_{key}': 0.25 for name in PARTS for key in ('share', 'products_s', 'bytes_s')}
     own = {'preset': given['preset'], 'slots': slots, 'rollout_tokens_per_s': rate}
-    return told(4.0) | shares | own
+    return told(4.0) | SHARES | own
 
   monkeypatch.setattr(refill, 'measure', measure)
   table = refill.build('cpu', tmp_path)
