@@ -134,11 +134,13 @@ def test_growth(monkeypatch, tmp_path, worse):
   assert batch[0]['update us a token'] == pytest.approx(1000 + 30_000 / 512)
   assert batch[0]['update share'] == 0.25 and set(batch[0]) == set(growth.COLUMNS)
   holds = [gate.holds for gate in table.gates]
-  # flat, on a line, memory, time
-  assert holds == [worse == 1.0, True, worse == 1.0, True, True, True]
+  # flat (batch of S and of M, responses), on a line, memory, time
+  assert holds == [worse == 1.0, True, True, worse == 1.0, True, True, True]
+  of_m = [row['value'] for row in table.rows if row['varied'] == 'batch of M']
+  assert of_m == [8, 32, 128, 512]
   if worse == 1.0:
     line = 'cost of an update, batch 8 to 512: 30 ms and 1e+03 us a token, which no point is off'
-    assert table.gates[2].what.startswith(line)
+    assert table.gates[3].what.startswith(line)
   assert (tmp_path / 'growth.png').exists()
 
 

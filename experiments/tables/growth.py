@@ -3,10 +3,10 @@
   python experiments/tables/growth.py --preset=cpu --workdir=runs/tables/growth --check
 
 Every point is a process of its own, experiments/benchmark.py with the work of preset S changed in
-one thing, so that peaks are peaks. Two more compare an update at a vocabulary of 151,936, width 512
-and 4,096 response tokens with one that has all logits at once; the last is M as it is. More than an
-hour on two cores that do nothing else; points that are finished are not measured again while the
-commit is the same. The curves are in `growth.png`.
+one thing, so that peaks are peaks; four are M with other batches. Two more compare an update at a
+vocabulary of 151,936, width 512 and 4,096 response tokens with one that has all logits at once.
+More than an hour on two cores that do nothing else; points that are finished are not measured again
+while the commit is the same. The curves are in `growth.png`.
 """
 
 import functools
@@ -35,7 +35,8 @@ NOTE = (
   'tokens, groups of 8, responses of 64), changed in one thing at a time: batch, in rows, by the '
   'number of prompts; response length and vocabulary with 16 prompts; group size with 512 rows; '
   'devices are simulated, share the rows and these cores. '
-  'Scorer: M (8 layers of width 512) with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens '
+  'Batch of M: 8 layers of width 512, vocabulary 4,096, the rest as S; its preset has 128 rows. '
+  'Scorer: M with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens '
   '(300 at a time); `naive` has the logits [64, 64, 151,936] at once. Medians over {rounds} steps '
   'after the first, or more, until {seconds} s are over; GFLOP are those that have to be done '
   '(prompts once, no padding), attention among them. '
@@ -68,9 +69,9 @@ def curve(name: str, preset: str, flag: str, values: Sequence[Any], *fixed: str)
   return Curve(name, preset, fixed, {value: [f'--{flag}={value}'] for value in values})
 
 
-def batch(preset: str, rows: Sequence[int], group_size: int) -> Curve:
+def batch(name: str, preset: str, rows: Sequence[int], group_size: int) -> Curve:
   """Prompts so that there are as many rows."""
-  return Curve('batch', preset, (), {n: [f'--prompts={n // group_size}'] for n in rows})
+  return Curve(name, preset, (), {n: [f'--prompts={n // group_size}'] for n in rows})
 
 
 def groups(preset: str, sizes: Sequence[int], rows: int) -> Curve:
@@ -81,11 +82,11 @@ def groups(preset: str, sizes: Sequence[int], rows: int) -> Curve:
 
 SCORERS = ('groups', 'naive')
 LARGE = ('--vocab_size=151936', '--prompts=8', '--microbatch=300')
-DRAWN = ('batch', 'response', 'vocabulary', 'group size', 'devices')
+DRAWN = ('batch', 'batch of M', 'response', 'vocabulary', 'group size', 'devices')
 PRESETS = {
   'smoke': Plan(
     (
-      batch('smoke', (4, 8), 4),
+      batch('batch', 'smoke', (4, 8), 4),
       curve('devices', 'smoke', 'devices', (1, 2)),
       curve('scorer', 'smoke', 'scorer', SCORERS),
     ),
@@ -94,13 +95,13 @@ PRESETS = {
   ),
   'cpu': Plan(
     (
-      batch('S', (8, 16, 32, 64, 128, 256, 512), 8),
+      batch('batch', 'S', (8, 16, 32, 64, 128, 256, 512), 8),
+      batch('batch of M', 'M', (8, 32, 128, 512), 8),
       curve('response', 'S', 'response', (16, 32, 64, 128, 256, 512), '--prompts=16'),
       curve('vocabulary', 'S', 'vocab_size', (1024, 4096, 16_384, 65_536, 151_936), '--prompts=16'),
       groups('S', (2, 4, 8, 16, 32, 64), 512),
       curve('devices', 'S', 'devices', (1, 2, 4, 8)),
       curve('scorer', 'M', 'scorer', SCORERS, *LARGE),
-      Curve('preset', 'M', (), {'M': ()}),
     ),
     3,
     10,
@@ -184,6 +185,7 @@ def gates(rows: Sequence[Row]) -> list[tables.Gate]:
   memory, time = (float(np.divide(*of('scorer', key))) for key in ('peak MB', 'update s'))
   return [
     flat('a token in an update, batch 8 to 512', of('batch', 'update us a token')),
+    flat('a token in an update of M, batch 8 to 512', of('batch of M', 'update us a token')),
     flat(
       'the arithmetic of an update, responses 16 to 512',
       of('response', 'update s') / of('response', 'update GFLOP'),
