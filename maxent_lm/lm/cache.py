@@ -95,6 +95,16 @@ def extend(cache: Cache, slots: int) -> Cache:
   return cache._replace(keys=pad(cache.keys), values=pad(cache.values), valid=valid)
 
 
+def ahead(cache: Cache) -> Cache:
+  """The cache with one slot more, the last, to which the next token goes wherever it would have.
+
+  For a token that is read to see what it leads to, and forgotten: nothing is overwritten, whether
+  the cache is full or a ring.
+  """
+  slots = cache.valid.shape[1]
+  return extend(cache, slots + 1)._replace(length=jnp.full_like(cache.length, slots))
+
+
 def cut(cache: Cache, columns: int) -> Cache:
   """The cache without its last `columns` slots, which are empty."""
   slots = cache.valid.shape[1] - columns

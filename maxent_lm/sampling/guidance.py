@@ -133,7 +133,7 @@ def guided_by_values(
     log_base = jax.nn.log_softmax(said[0])
     count = candidates or log_base.shape[-1]
     tokens = jax.lax.top_k(log_base, count)[1]
-    after, _ = value.decode(tokens.reshape(-1), streams.repeat(memory, count))
+    after, _ = value.decode(tokens.reshape(-1), streams.repeat(streams.ahead(memory), count))
     found = gain(after).reshape(tokens.shape)
     gains = jnp.put_along_axis(jnp.zeros_like(log_base), tokens, found, -1, inplace=False)
     return guide(log_base, gains, candidates=candidates, tail=tail)
@@ -165,11 +165,11 @@ def backed_up(base: Stream, gains: Stream, *, candidates: int, eos_id: int) -> S
     log_base, now = jax.nn.log_softmax(said[0]), said[1]
     logp, tokens = jax.lax.top_k(log_base, candidates or log_base.shape[-1])
     count = tokens.shape[1]
-    after, _ = gains.decode(tokens.reshape(-1), streams.repeat(memory[1], count))
+    after, _ = gains.decode(tokens.reshape(-1), streams.repeat(streams.ahead(memory[1]), count))
     return jnp.where(ended, now, jax.nn.logsumexp(logp + after.reshape(tokens.shape), axis=-1))
 
   def prefill(prompts: Array, valid: Array, slots: int) -> tuple[Array, Memory]:
-    said, memory = both.prefill(prompts, valid, slots + 1)
+    said, memory = both.prefill(prompts, valid, slots)
     ended = jnp.zeros(len(prompts), bool)
     return value(said, memory, ended), (memory, ended)
 

@@ -131,6 +131,11 @@ def extend(memory: Memory, columns: int) -> Memory:
   return _each(lambda x: x, of_cache, memory)
 
 
+def ahead(memory: Memory) -> Memory:
+  """A copy in which a token can be read that is then forgotten, see `cache.ahead`."""
+  return _each(lambda x: x, kv.ahead, memory)
+
+
 def begin(begins: Array, new: Memory, old: Memory) -> Memory:
   """Rows of `new` where `begins` [B], else of `old`; caches of `new` are full."""
   of_cache = functools.partial(kv.begin, begins)

@@ -10,7 +10,7 @@ from toy_language import EOS, LENGTH, toy
 from maxent_lm.lm import heads
 from maxent_lm.lm.config import LMConfig
 from maxent_lm.lm.decoder import LM
-from maxent_lm.sampling import guidance, streams
+from maxent_lm.sampling import guidance, loops, streams
 from maxent_lm.sampling.generate import make_generate, make_sampler
 from maxent_lm.sampling.policies import Sampling
 from maxent_lm.soft import exact
@@ -304,8 +304,40 @@ def test_decoding_with_a_head_is_reading_it_along_the_sequence(name):
       np.testing.assert_allclose(rollout.entropy[row, :length], entropy, atol=1e-4)
 
 
-def test_decoding_with_an_outcome_head_is_reading_every_candidate():
-  """A classifier that judges what was read: candidates are appended, one by one."""
+def states(lm, params, texts):
+  """[C, D] after each of C texts of one length; padded, so that they are compiled once."""
+  length = len(texts[0])
+  tokens = np.zeros((len(texts), 12), np.int32)
+  tokens[:, :length] = texts
+  return jax.jit(lm.hidden)(params, tokens)[:, length - 1]
+
+
+def after_base(lm, policy, texts):
+  """[C, V] log-probabilities of what follows."""
+  return jax.nn.log_softmax(states(lm, policy, texts) @ lm.head(policy))
+
+
+def grown(texts):
+  """Every text with every token at its end."""
+  return [[*text, token] for text in texts for token in range(TINY.vocab_size)]
+
+
+def later_gains(lm, policy, texts, gains_of):
+  """One token later: log E_base exp(gain) of all that may follow, where a text goes on."""
+  after = gains_of(grown(texts)).reshape(len(texts), -1)
+  found = jax.nn.logsumexp(after_base(lm, policy, texts) + after, axis=1)
+  ended = np.array([text[-1] == 1 for text in texts])
+  return jnp.where(ended, gains_of(texts), found)
+
+
+@pytest.mark.parametrize('slots', [0, 2])
+@pytest.mark.parametrize('later', [False, True])
+def test_decoding_with_an_outcome_head_is_reading_every_candidate(later, slots, monkeypatch):
+  """A classifier that judges what was read: candidates are appended, one by one.
+
+  In caches that begin with two columns and are full again and again, and in a ring of columns.
+  """
+  monkeypatch.setattr(loops, 'NARROWEST', 2)
   with jax.enable_x64(False):
     lm = LM(TINY)
     policy = rough(lm.init(0), 1)
@@ -315,21 +347,28 @@ def test_decoding_with_an_outcome_head_is_reading_every_candidate():
     gain = guidance.q_sharp(low=0.0, high=1.0, kappa=0.2)
     options = {'candidates': 4, 'tail': 'lowest'}
 
-    def open_stream(_):
-      value = streams.of_model(lm, critic['trunk'], lambda h: heads.outcome_logp(critic, h))
-      return guidance.guided_by_values(streams.policy(lm, policy), value, gain, **options)
+    def gains_of(texts):
+      return gain(heads.outcome_logp(critic, states(lm, critic['trunk'], texts)))
 
-    run = make_sampler(open_stream, sampling=Sampling(), group_size=3, max_new_tokens=5, eos_id=1)
+    def open_stream(_):
+      base = streams.policy(lm, policy)
+      value = streams.of_model(lm, critic['trunk'], lambda h: gain(heads.outcome_logp(critic, h)))
+      if later:
+        value = guidance.backed_up(base, value, candidates=0, eos_id=1)
+      return guidance.guided_by_values(base, value, lambda x: x, **options)
+
+    run = make_sampler(
+      open_stream, sampling=Sampling(), group_size=4, max_new_tokens=6, eos_id=1, slots=slots
+    )
     prompts = np.array([[5, 6, 7]], np.int32)
     rollout = jax.device_get(run(None, prompts, prompts > 0, jax.random.key(0)))
-    vocabulary = TINY.vocab_size
-    for row in range(3):
+    assert rollout.length.max() == 6
+    for row in range(4):
       text = prompts[0].tolist()
       for column in range(rollout.length[row]):
-        log_base = jax.nn.log_softmax(lm.logits(policy, jnp.asarray([text]))[:, -1])
-        longer = jnp.asarray([[*text, token] for token in range(vocabulary)])
-        hidden = lm.hidden(critic['trunk'], longer)[:, -1]
-        log_pi = guidance.guide(log_base, gain(heads.outcome_logp(critic, hidden))[None], **options)
+        log_base, longer = after_base(lm, policy, [text]), grown([text])
+        gains = later_gains(lm, policy, longer, gains_of) if later else gains_of(longer)
+        log_pi = guidance.guide(log_base, gains[None], **options)
         text.append(int(rollout.tokens[row, column]))
         assert rollout.logp[row, column] == pytest.approx(float(log_pi[0, text[-1]]), abs=1e-4)
 
