@@ -1,7 +1,7 @@
 """Measures one step of training on a fixed amount of work: rollout, update, memory, utilisation.
 
   python experiments/benchmark.py --preset=S --rounds=5 --least_s=10
-  python experiments/benchmark.py --preset=M --lengths=geometric --slots=32
+  python experiments/benchmark.py --preset=M --lengths=geometric --slots=64
 
 Random weights, prompts of 32 tokens, 64 new ones, GRPO's loss, one AdamW update. With
 --lengths=geometric a response ends with probability 1/64 at every token, and after 256; otherwise
@@ -15,8 +15,9 @@ rows.
 For rollout and update a sentence says what the model's arithmetic is of the machine's rate of
 products in this dtype, measured in the same process, and what bounds it
 (maxent_lm/analysis/utilisation.py). Then one line of JSON: medians of seconds and of CPU seconds,
-tokens a second, the first step with its compilation, the seconds before it, the peak of the
-process's memory in the first step and in the others, and of the device's own, if it has any.
+tokens a second of the step that is the median, the first step with its compilation, the seconds
+before it, the peak of the process's memory in the first step and in the others, and of the device's
+own, if it has any.
 
 Other libraries do the same work in experiments/peers/; experiments/tables/peers.py compares.
 """
@@ -138,7 +139,7 @@ def make_scorer(
 
 
 def naive_scores(lm: LM, params: Params, tokens: Array, mask: Array) -> Scores:
-  """Scores [B, T] from the logits [B, R, V] of all response tokens, which exist at once."""
+  """Scores [B, T] from the logits [B, R + 1, V] after all prompts and response tokens, at once."""
   del mask
   hidden = lm.hidden(params, tokens)[:, PROMPT - 1 : -1]
   logits = jnp.einsum('brd,dv->brv', hidden, lm.head(params))
@@ -199,10 +200,11 @@ class Timed(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """One step, with the lengths of its responses."""
+  """One step, with the lengths of its responses; `seconds` are also those between the two parts."""
 
   rollout: Timed
   update: Timed
+  seconds: float
   lengths: np.ndarray
 
 
@@ -224,14 +226,14 @@ def measure(
   measured: list[Measured] = []
   while not enough(measured):
     number = len(measured)
-    key = jax.random.key(number)
+    key, began = jax.random.key(number), time.perf_counter()
     rollout, asking = timed(functools.partial(generate, state.params, *asked, key))
     if number == 0:
       process.release_memory()  # as train/loop.py does after compiling
     host = jax.device_get(rollout)
     batch = jax.device_put(make_batch(prompts, host, work), rows)
     (state, _), learning = timed(functools.partial(update, state, None, batch))
-    measured.append(Measured(asking, learning, host.length))
+    measured.append(Measured(asking, learning, time.perf_counter() - began, host.length))
     if number == 0:
       process.release_memory()
       first_mb = process.peak_mb()
@@ -241,8 +243,15 @@ def measure(
 
 def enough(measured: Sequence[Measured]) -> bool:
   """Whether so many steps, for so many seconds, were timed after the first."""
-  seconds = sum(each.rollout.wall + each.update.wall for each in measured[1:])
+  seconds = sum(each.seconds for each in measured[1:])
   return len(measured) > _ROUNDS.value and seconds >= _LEAST_S.value
+
+
+def pieces_of(scorer: Scorer, lengths: np.ndarray, devices: int) -> int:
+  """In how many pieces a device updates from responses of these lengths, if all are full."""
+  if not isinstance(scorer, GroupScorer):
+    return 1
+  return scorer.least_pieces(len(lengths) // devices, -(-int(lengths.sum()) // devices))
 
 
 def needed(work: Work, measured: Measured, slots: int, pieces: int) -> dict[str, Needed]:
@@ -267,7 +276,8 @@ def summary(
     times = [getattr(each, name) for each in rest]
     walls = [each.wall for each in times]
     wall = statistics.median_low(walls)
-    work = works[1 + walls.index(wall)][name]
+    at = walls.index(wall)
+    work = works[1 + at][name]
     told.append(utilisation.sentence(name, wall, work, peaks))
     floor = utilisation.least(work, peaks)
     row |= {
@@ -278,12 +288,11 @@ def summary(
       f'{name}_share': round(work.flops / wall / peaks.flops, 3),
       f'{name}_products_s': round(floor.compute, 4),
       f'{name}_bytes_s': round(floor.memory, 4),
-      f'{name}_tokens_per_s': round(tokens / wall),
+      f'{name}_tokens_per_s': round(int(rest[at].lengths.sum()) / wall),
     }
-  steps = [each.rollout.wall + each.update.wall for each in rest]
   return row | {
-    'step_s': round(statistics.median(steps), 3),
-    'first_step_s': round(first.rollout.wall + first.update.wall, 1),
+    'step_s': round(statistics.median(each.seconds for each in rest), 3),
+    'first_step_s': round(first.seconds, 1),
     'tokens': int(tokens),
     'tokens_per_s': row['rollout_tokens_per_s'],
   }, told
@@ -331,10 +340,9 @@ def main(argv: Sequence[str]) -> None:
   peak_mb = process.peak_mb()
   on_device = device_peak_mb()
   peaks = utilisation.measure_peaks(lm.config.dtype)  # after the peak, which it would raise
-  rows = work.prompts * work.group_size // devices
-  in_groups = isinstance(scorer, GroupScorer)
-  pieces = scorer.most_pieces(rows, work.response) if in_groups else 1
-  works = [needed(work, each, _SLOTS.value, pieces) for each in measured]
+  works = [
+    needed(work, each, _SLOTS.value, pieces_of(scorer, each.lengths, devices)) for each in measured
+  ]
   numbers, told = summary(measured, works, peaks)
   row = {
     'preset': _PRESET.value,

@@ -39,15 +39,25 @@ def test_fixed_lengths_are_all_sampled():
 
 
 def test_a_step_is_the_median_of_whole_steps():
-  lengths = np.full(8, 3)
-  seconds = [(90, 90), (1, 6), (3, 2)]  # the first compiles
+  seconds = [(90, 90), (1, 6), (3, 2)]  # the first compiles; what lies between takes half a second
   steps = [
-    benchmark.Measured(*(benchmark.Timed(each, each) for each in step), lengths) for step in seconds
+    benchmark.Measured(*(benchmark.Timed(x, x) for x in step), sum(step) + 0.5, np.full(8, length))
+    for step, length in zip(seconds, (9, 3, 5), strict=True)
   ]
   works = [benchmark.needed(sizes.PRESETS['smoke'], step, 0, 1) for step in steps]
   row, _ = benchmark.summary(steps, works, utilisation.Peaks(flops=1e9, bandwidth=1e9))
-  assert (row['step_s'], row['rollout_s'], row['update_s']) == (6.0, 1, 2)
-  assert row['first_step_s'] == 180 and row['tokens'] == 24
+  assert (row['step_s'], row['rollout_s'], row['update_s']) == (6.5, 1, 2)
+  assert row['first_step_s'] == 180.5 and row['tokens'] == 32
+  assert (row['rollout_tokens_per_s'], row['update_tokens_per_s']) == (24, 20)
+
+
+@pytest.mark.parametrize(('microbatch', 'pieces'), [(0, 1), (200, 2), (64, 6), (130, 3)])
+def test_pieces_are_those_of_the_tokens_that_there_are(microbatch, pieces):
+  work = sizes.PRESETS['smoke']._replace(response=64)
+  scorer, _ = benchmark.make_scorer(LM(work.config), work, 'groups', microbatch)
+  assert benchmark.pieces_of(scorer, np.full(8, 45), 1) == pieces  # 360 tokens
+  assert benchmark.pieces_of(scorer, np.full(8, 64), 1) == scorer.most_pieces(8, 64)
+  assert benchmark.pieces_of(scorer, np.zeros(8, int), 1) == 1
 
 
 NARROW = '--microbatch=0', '--dtype=bfloat16', '--least_s=1'

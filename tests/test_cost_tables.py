@@ -106,6 +106,13 @@ def test_interpreters_and_best_options(peers):
   assert commands['TRL'][0] == sys.executable and 'tunix' not in commands
 
 
+@pytest.mark.parametrize('given', ['tunix', 'tunix=', 'trll=python'])
+def test_interpreters_of_nobody_are_told(peers, given):
+  assert peers.python_paths(['tunix=a=b', 'trl=c']) == {'tunix': 'a=b', 'trl': 'c'}
+  with pytest.raises(ValueError, match=f'--python={given} must be NAME=PATH .* trl, torch, tunix'):
+    peers.python_paths([given])
+
+
 def growing(worse):
   """What a benchmark prints whose updates cost 0.03 s and 1 ms a token, `worse` at 256 rows."""
 

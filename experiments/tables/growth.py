@@ -3,10 +3,10 @@
   python experiments/tables/growth.py --preset=cpu --workdir=runs/tables/growth --check
 
 Every point is a process of its own, experiments/benchmark.py with the work of preset S changed in
-one thing, so that peaks are peaks; four are M with other batches. Two more compare an update at a
-vocabulary of 151,936, width 512 and 4,096 response tokens with one that has all logits at once.
-More than an hour on two cores that do nothing else; points that are finished are not measured again
-while the commit is the same. The curves are in `growth.png`.
+one thing, so that peaks are peaks; four are M with different batches, one of them its own. Two more
+compare an update at a vocabulary of 151,936, width 512 and 4,096 response tokens with one that has
+all logits at once. More than an hour on two cores that do nothing else; points that are finished
+are not measured again while the commit is the same. The curves are in `growth.png`.
 """
 
 import functools
@@ -37,7 +37,7 @@ NOTE = (
   'devices are simulated, share the rows and these cores. '
   'Batch of M: 8 layers of width 512, vocabulary 4,096, the rest as S; its preset has 128 rows. '
   'Scorer: M with a vocabulary of 151,936, 8 prompts x 8 x 64 tokens '
-  '(300 at a time); `naive` has the logits [64, 64, 151,936] at once. Medians over {rounds} steps '
+  '(300 at a time); `naive` has the logits [64, 65, 151,936] at once. Medians over {rounds} steps '
   'after the first, or more, until {seconds} s are over; GFLOP are those that have to be done '
   '(prompts once, no padding), attention among them. '
   'Share: of the rate of products of 2,048 x 2,048 measured in the same process; bound: what takes '
@@ -112,8 +112,8 @@ Row = dict[str, Any]
 
 def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   """Measures the points that are missing."""
-  plan = PRESETS[preset]
-  rows = [row for each in plan.curves for row in measured(each, plan, workdir)]
+  plan, commit = PRESETS[preset], folder.commit()  # once: what is edited meanwhile is another run
+  rows = [row for each in plan.curves for row in measured(each, plan, workdir, commit)]
   drawn = [each.name for each in plan.curves if each.name in DRAWN]
   draw = (functools.partial(panel, rows=rows, varied=name) for name in drawn)
   plots.panels(workdir / 'growth.png', *draw)
@@ -121,9 +121,8 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
   return tables.Table(COLUMNS, rows, note, gates(rows) if preset != 'smoke' else [])
 
 
-def measured(curve: Curve, plan: Plan, workdir: pathlib.Path) -> Iterator[Row]:
+def measured(curve: Curve, plan: Plan, workdir: pathlib.Path, commit: str) -> Iterator[Row]:
   """A row for every point."""
-  commit = folder.commit()
   for value, options in curve.points.items():
     command = ['experiments/benchmark.py', f'--preset={curve.preset}', f'--rounds={plan.rounds}']
     command += [f'--least_s={plan.least_s}', *curve.fixed, *options]

@@ -93,14 +93,25 @@ NOTE = (
   'vocabulary 4,096, 16 prompts x 8. Fixed: 64 tokens each; variable: a response ends with '
   'probability 1/64 at every token and after 256, so that samples, and `tokens`, differ. Seconds '
   'and tokens: medians over rounds ({rounds}), each a process and in it a median over {steps} '
-  'steps after the first; our rollout and update are each of the lower one in the middle. Peak MB: '
-  'of the timed steps; the first step, which compiles, has its own. '
+  'steps after the first, rewards and batches among them; our rollout and update are each of the '
+  'lower one in the middle. Peak MB: of the timed steps; the first step, which compiles, has its '
+  'own. '
   'Ratio: seconds a token by ours, median over rounds; memory ratio: peaks by ours. Peers: 16 rows '
   'at a time in updates, sorted by length in the loop written by hand; tunix as it is by default, '
   'all at once, and with 2 prompts at a time (variable lengths at once need more memory than such '
   'a machine has).'
 )
 Rows = list[dict[str, Any]]
+
+
+def python_paths(given: Sequence[str]) -> dict[str, str]:
+  """NAME=PATH, ... as a mapping. Raises ValueError for anything else and for unknown names."""
+  known = list(dict.fromkeys(peer.package for peer in PEERS.values()))
+  for each in given:
+    name, equals, path = each.partition('=')
+    if not (equals and path) or name not in known:
+      raise ValueError(f'--python={each} must be NAME=PATH with a name of {", ".join(known)}')
+  return dict(each.split('=', 1) for each in given)
 
 
 def build(
@@ -237,7 +248,7 @@ if __name__ == '__main__':
     lambda preset, workdir: build(
       preset,
       workdir,
-      dict(each.split('=', 1) for each in interpreters.value),
+      python_paths(interpreters.value),
       rounds=how_often.value,
     ),
     tuple(PRESETS),

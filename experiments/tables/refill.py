@@ -3,8 +3,9 @@
   python experiments/tables/refill.py --preset=cpu --workdir=runs/tables/refill --check
 
 Every row is a process of its own, experiments/benchmark.py with --lengths=geometric and one way to
-decode; the samples are the same (tests/test_benchmark.py). Some minutes a row on two cores that do
-nothing else; a row that is finished is not measured again while the commit is the same.
+decode; the samples are the same but for rounding (tests/test_benchmark.py). Some minutes a row on
+two cores that do nothing else; a row that is finished is not measured again while the commit is the
+same.
 """
 
 import functools

@@ -179,6 +179,10 @@ class GroupScorer:
     most = max(1, min(count, self.microbatch // width if self.microbatch else count))
     return -(-count // most)
 
+  def least_pieces(self, count: int, tokens: int) -> int:
+    """How many pieces `count` rows of a cell with so many tokens in all are, if all are full."""
+    return max(1, -(-tokens // self._places(count)))
+
   def _widest_rows(self, count: int) -> int:
     """How many of `count` rows with R tokens are a piece: all pieces have about the same size."""
     return -(-count // self.most_pieces(count, self.max_new_tokens))
