@@ -109,7 +109,8 @@ def exchange_seconds(collective: Collective, slice_: Slice) -> float:
 
   On a ring of n devices all-gather and reduce-scatter pass (n - 1) / n of the whole array over the
   links, all-reduce twice that, all-to-all a quarter of n times what a device has. Where the group
-  lies along several axes of the torus, all of their links work at a time.
+  lies along several axes of the torus, all of their links work at a time, and all-to-all passes a
+  quarter of the longest axis times what a device has, or all of that.
   """
   n = len(collective.group)
   if n < 2:
@@ -126,7 +127,7 @@ def exchange_seconds(collective: Collective, slice_: Slice) -> float:
     'all-gather': size * (n - 1) / n,
     'reduce-scatter': size * (n - 1) / n,
     'all-reduce': 2 * size * (n - 1) / n,
-    'all-to-all': size * max(1.0, max(extents) / 4),
+    'all-to-all': size * (n / 4 if max(extents) == n else max(1.0, max(extents) / 4)),
   }[collective.kind]
   return wire / (links * slice_.chip.link)
 

@@ -112,7 +112,7 @@ def _forward(config: LMConfig, prompts: int, prompt: int, lengths: np.ndarray) -
   layer = config.d_model * (heads + 3 * config.d_ff)
   tokens = float(lengths.sum())
   read = tokens - len(lengths)  # nothing follows a last token
-  attended = float(sum(prompt * n + n * (n - 1) / 2 for n in lengths))
+  attended = float(sum(prompt * (n - 1) + n * (n - 1) / 2 for n in lengths if n))
   scores = 4 * config.num_heads * config.head_dim
   attention = config.num_layers * scores * (attended + prompts * prompt**2 / 2)
   dense = 2 * config.num_layers * layer * (prompts * prompt + read)

@@ -53,6 +53,9 @@ def test_all_to_all_is_a_quarter_of_gathering_everything():
   whole = seconds('all-gather', range(16), 'v5e:16x16', megabytes=64)
   parts = seconds('all-to-all', range(16), 'v5e:16x16', megabytes=4)
   assert parts == pytest.approx(whole * 16 / 15 / 4)
+  halves = seconds('all-to-all', range(2), megabytes=64)  # each keeps one and sends the other
+  assert halves == pytest.approx(32e6 / 100e9)
+  assert seconds('all-to-all', [0, 1, 4, 5], 'v5e:4x4') == pytest.approx(64e6 / 2 / 50e9)
 
 
 def test_alone_there_is_nothing_to_exchange():

@@ -26,7 +26,7 @@ def test_products_are_two_a_weight_and_token_and_attention():
   read = 16 * 32 + 128 * 63  # prompts, and all response tokens but the last
   dense = 2 * weights * read + 2 * 512 * 4096 * 128 * 64
   # A query of 512 numbers and the weighted values: 4 x 512 for each token that it sees.
-  pairs = 128 * (32 * 64 + 64 * 63 / 2) + 16 * 32 * 32 / 2
+  pairs = 128 * (32 * 63 + 64 * 63 / 2) + 16 * 32 * 32 / 2
   assert rollout().flops == pytest.approx(dense + 8 * 4 * 512 * pairs)
 
 
