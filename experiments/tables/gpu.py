@@ -80,7 +80,7 @@ def build(preset: str, workdir: pathlib.Path) -> tables.Table:
 
 def measure(command: Sequence[str]) -> Row:
   """What the benchmark prints last, with the commit."""
-  commit = folder.commit()[:12]
+  commit = folder.short(folder.commit())
   told = benchmarks.measure([sys.executable, *command], cwd=ROOT, settings={})
   return {**told, 'commit': commit}
 

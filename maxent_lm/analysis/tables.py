@@ -52,7 +52,7 @@ def script(name: str, build: Build, presets: Sequence[str] = ('smoke', 'cpu', 'f
   def main(_: Sequence[str]) -> None:
     path = pathlib.Path(workdir.value)
     path.mkdir(parents=True, exist_ok=True)
-    commit = folder.commit()[:12]  # of the code that runs, not of a later one
+    commit = folder.short(folder.commit())  # of the code that runs, not of a later one
     began = time.perf_counter()
     with cli.user_errors():
       table = build(preset.value, path)

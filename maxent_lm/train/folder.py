@@ -11,6 +11,7 @@ run.lock         who holds the folder (train/lock.py); stacks.txt: of a run that
 dump-STEP/       the last of too many updates that were skipped (train/skips.py)
 """
 
+import hashlib
 import json
 import pathlib
 import platform
@@ -189,7 +190,10 @@ def versions() -> dict[str, Any]:
 
 
 def commit() -> str:
-  """The git commit of the source tree, or 'unknown' outside a checkout."""
+  """The git commit of the source tree, or 'unknown' outside a checkout.
+
+  With `+changes.` and eight digits of their hash where files differ from it or are not in it.
+  """
   root = pathlib.Path(__file__).parents[2]
 
   def git(*arguments: str) -> str:
@@ -197,9 +201,19 @@ def commit() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
   try:
-    return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+    head, status = git('rev-parse', 'HEAD'), git('status', '--porcelain')
+    if not status:
+      return head
+    changes = hashlib.sha256(f'{status}\n{git("diff", "HEAD")}'.encode()).hexdigest()
+    return f'{head}+changes.{changes[:8]}'
   except (OSError, subprocess.CalledProcessError):
     return 'unknown'
+
+
+def short(commit: str) -> str:
+  """A commit by its first twelve digits, and what was changed."""
+  digits, *changes = commit.split('+')
+  return '+'.join([digits[:12], *changes])
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from maxent_lm.analysis import tables
+from maxent_lm.train import folder
 
 ROWS = [{'name': 'a', 'x': 0.5, 'n': 3}, {'name': 'b', 'x': None, 'n': 123}]
 SCRIPT = """
@@ -17,6 +18,11 @@ def build(preset, workdir):
   return tables.Table(('name', 'ours'), [{'name': preset, 'ours': 1.0}], 'A note.', gates)
 tables.script('trial', build)
 """
+
+
+def test_a_commit_with_changes_is_not_the_commit():
+  assert folder.short('a' * 40) == 'a' * 12 and folder.short('unknown') == 'unknown'
+  assert folder.short('a' * 40 + '+changes.0123abcd') == 'a' * 12 + '+changes.0123abcd'
 
 
 def test_markdown_shows_the_columns_that_are_asked_for():

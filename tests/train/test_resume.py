@@ -1,6 +1,7 @@
 """A run that was stopped and started again is the run that was never stopped, bit for bit."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -137,7 +138,7 @@ def test_the_run_folder_tells_what_was_run(tmp_path):
   )
   versions = json.loads((workdir / 'versions.json').read_text())
   assert versions['jax'] == jax.__version__
-  assert 'commit' in versions
+  assert re.fullmatch(r'[0-9a-f]{40}(\+changes\.[0-9a-f]{8})?|unknown', versions['commit'])
   sample = json.loads((workdir / 'samples.jsonl').read_text().splitlines()[0])
   assert {'step', 'prompt', 'response', 'reward', 'finished'} <= sample.keys()
   exported = pretrained.load_params(workdir / 'model', pretrained.load_config(workdir / 'model'))
