@@ -22,13 +22,13 @@ from maxent_lm.types import Array
 def token_confidence(log_probs: Array, *, k: int) -> Array:
   """[..., V] log-probabilities to [...]: - (sum of the k largest) / k, nats.
 
-  k >= V takes all of them; then it is self-certainty, KL(uniform || pi), plus log V
-  [Kang et al. 2025]. Raises ValueError for k < 1.
+  Of fewer where fewer than k tokens have any probability. k >= V takes all of them; then it is
+  self-certainty, KL(uniform || pi), plus log V [Kang et al. 2025]. Raises ValueError for k < 1.
   """
   if k < 1:
     raise ValueError(f'confidence of the {k} most likely tokens: k must be at least 1')
   top = jax.lax.top_k(log_probs, min(k, log_probs.shape[-1]))[0]
-  return -jnp.mean(top, axis=-1)
+  return -jnp.mean(top, axis=-1, where=top > -jnp.inf)
 
 
 def group_confidence(confidence: ArrayLike, *, width: int) -> np.ndarray:

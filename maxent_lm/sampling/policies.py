@@ -74,8 +74,10 @@ class Wandering:
   tokens: tuple[int, ...]
 
   def __post_init__(self) -> None:
-    if not 0 <= self.share < 1 or not self.tokens:
-      raise ValueError(f'wandering needs 0 <= share < 1 and tokens to try, but got {self}')
+    if not 0 <= self.share < 1 or not self.tokens or len(set(self.tokens)) < len(self.tokens):
+      raise ValueError(
+        f'wandering needs 0 <= share < 1 and different tokens to try, but got {self}'
+      )
 
   def log_probs(self, logits: Array) -> Array:
     """[B, V] log((1 - share) softmax(logits) + share / #tokens on the tokens)."""

@@ -32,6 +32,13 @@ def test_all_tokens_give_self_certainty():
   )
 
 
+def test_tokens_that_are_ruled_out_do_not_count():
+  logp = jax.nn.log_softmax(jnp.array([[3.0, 1.0, -jnp.inf, -jnp.inf]]))
+  expected = deepconf.token_confidence(logp, k=2)
+  assert np.isfinite(expected)
+  np.testing.assert_array_equal(deepconf.token_confidence(logp, k=3), expected)
+
+
 def test_the_most_likely_token_alone():
   logp = jax.nn.log_softmax(jnp.array([[3.0, 1.0, 0.0]]))
   np.testing.assert_array_equal(deepconf.token_confidence(logp, k=1), -logp[:, 0])

@@ -108,7 +108,7 @@ def test_wandering_draws_some_tokens_more_often_and_keeps_the_support_of_the_pol
   np.testing.assert_allclose(nowhere, jax.nn.log_softmax(logits), rtol=1e-5)
 
 
-@pytest.mark.parametrize(('share', 'tokens'), [(-0.1, (1,)), (1.0, (1,)), (0.5, ())])
+@pytest.mark.parametrize(('share', 'tokens'), [(-0.1, (1,)), (1.0, (1,)), (0.5, ()), (0.5, (1, 1))])
 def test_impossible_wandering_is_refused(share, tokens):
-  with pytest.raises(ValueError, match='wandering needs 0 <= share < 1 and tokens to try'):
+  with pytest.raises(ValueError, match='wandering needs 0 <= share < 1 and different tokens'):
     Wandering(share=share, tokens=tokens)
