@@ -50,11 +50,22 @@ def run(main: Main) -> None:
 
   def start(_: Sequence[str]) -> None:
     with user_errors():
+      folder = as_folder(workdir.value)
       hosts.connect(coordinator.value, processes.value, process.value)
     with hosts.end_together(), run_errors():
-      main(config.value, pathlib.Path(workdir.value))
+      main(config.value, folder)
 
   app.run(start, flags_parser=parse)
+
+
+def as_folder(workdir: str) -> pathlib.Path:
+  """Raises ValueError for an address, which would be a folder named `gs:` on each host."""
+  if '://' in workdir:
+    raise ValueError(
+      f'--workdir={workdir} is an address; name a folder that all processes see, such as the place '
+      'where a bucket is mounted'
+    )
+  return pathlib.Path(workdir)
 
 
 def train(main: Main) -> None:

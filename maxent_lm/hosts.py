@@ -35,11 +35,12 @@ def connect(coordinator: str, processes: int | None, process: int | None) -> Non
   """Joins the other processes, if there are any; before anything asks JAX for its devices.
 
   With all three arguments there are `processes` of them, this is number `process`, and number 0
-  listens at `coordinator`, HOST:PORT. With '' and None, JAX finds the others where SLURM, Open MPI
-  or a TPU pod started them; otherwise this process is alone.
+  listens at `coordinator`, HOST:PORT. Where SLURM, Open MPI or a TPU pod started it, JAX finds what
+  is not given, '' or None; otherwise a process to which nothing is given is alone.
 
   Raises:
-    ValueError: some of the arguments are given without the others, or are no such numbers.
+    ValueError: some of the arguments are given without the others and without such a launcher, or
+      are no such numbers.
   """
   if coordinator and processes is not None and process is not None:
     if ':' not in coordinator or not 0 <= process < processes:
@@ -49,7 +50,7 @@ def connect(coordinator: str, processes: int | None, process: int | None) -> Non
       )
     jax.distributed.initialize(coordinator, processes, process)
   elif is_launched(os.environ):
-    jax.distributed.initialize()
+    jax.distributed.initialize(coordinator or None, processes, process)
   elif (coordinator, processes, process) != ('', None, None):
     raise ValueError(
       '--coordinator=HOST:PORT, --num_processes and --process_id belong together; give all three, '
@@ -142,6 +143,20 @@ def fetch(tree: Any) -> Any:
   if jax.process_count() == 1:
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def fetch_to_first(tree: Any) -> Any:
+  """The arrays of a tree as host arrays, whole in the first process; None in the others.
+
+  They take part in one array at a time and keep none of them.
+  """
+  leaves, structure = jax.tree.flatten(tree)
+  kept = []
+  for leaf in leaves:
+    whole = fetch(leaf)
+    if is_first():
+      kept.append(whole)
+  return jax.tree.unflatten(structure, kept) if is_first() else None
 
 
 @contextlib.contextmanager

@@ -56,6 +56,12 @@ def test_values_arrive():
   assert (config.steps, config.temperature.alpha) == (7, 0.25)
 
 
+def test_a_folder_is_no_address():
+  assert cli.as_folder('runs/a:b') == pathlib.Path('runs/a:b')
+  with pytest.raises(ValueError, match='--workdir=gs://bucket/run is an address; name a folder'):
+    cli.as_folder('gs://bucket/run')
+
+
 @fuzzing.fuzzed(60)
 @example(key='transforms', value='[1]', sign='')  # a place beyond the end
 @example(key='steps', value='[1]', sign='')  # and one of a number

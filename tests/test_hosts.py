@@ -12,7 +12,9 @@ from maxent_lm.lm import partition
 CHILD = """
 import sys
 import jax
+import numpy as np
 from maxent_lm import hosts
+from maxent_lm.lm import partition
 
 address, count, own = (argument.split('=')[1] for argument in sys.argv[1:])
 hosts.connect(address, int(count), int(own))
@@ -30,6 +32,10 @@ with hosts.end_together():
   print(hosts.share(range(5), squares), hosts.share('x' * 3000, list) == ['x'] * 3000)
   print(hosts.share([], squares), hosts.share([7], squares)[0][0])
   print(hosts.first_says(own == '0'), hosts.first_says(own == '1'), hosts.is_first())
+  rows = partition.batch_sharding(partition.make_mesh(data=2))
+  split = jax.make_array_from_callback((4,), rows, lambda at: np.arange(4)[at])
+  whole = hosts.fetch_to_first({'a': split})
+  print(whole and whole['a'].tolist())
   sys.stdout.flush()
   hosts.share(range(5), fail)
   print('not reached')
@@ -45,7 +51,7 @@ def test_work_is_shared_and_an_error_in_one_process_ends_both():
   for who, said, parts in (('True', printed, (2, 0, 0)), ('False', beside, (3, 0, 1))):
     assert said.splitlines() == [
       *(f'did {parts[0]}', f'{squares} True', f'did {parts[1]}', f'did {parts[2]}'),
-      *('[] 49', f'True False {who}'),
+      *('[] 49', f'True False {who}', '[0, 1, 2, 3]' if who == 'True' else 'None'),
     ]
   assert status != 0 and other == 1
   assert 'process 1: Traceback' in told and told.rstrip().endswith('ValueError: no such answer')
@@ -70,6 +76,15 @@ def test_one_process_is_left_as_it_was():
 def test_half_an_introduction_is_refused(arguments):
   with pytest.raises(ValueError, match='--process_id'):
     hosts.connect(*arguments)
+
+
+def test_a_launcher_tells_what_is_not_given(monkeypatch):
+  asked = []
+  monkeypatch.setattr(hosts, 'is_launched', lambda environment: True)
+  monkeypatch.setattr(hosts.jax.distributed, 'initialize', lambda *given: asked.append(given))
+  hosts.connect('', None, None)
+  hosts.connect('host:1', 4, None)
+  assert asked == [(None, None, None), ('host:1', 4, None)]
 
 
 SLURM = {'SLURM_JOB_ID': '7', 'SLURM_NTASKS': '2', 'SLURM_STEP_NODELIST': 'n[1-2]'}

@@ -35,8 +35,8 @@ class Policy:
 
   def save(self, path: pathlib.Path, params: Params) -> None:
     """Writes a Hugging Face folder; every process takes part, and the first one writes."""
-    host = hosts.fetch(params)
-    if not hosts.is_first():
+    host = hosts.fetch_to_first(params)
+    if host is None:
       return
     pretrained.save(path, self.lm.config, host, eos_token_id=self.eos_id)
     self.tokenizer.save_pretrained(str(path))
