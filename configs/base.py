@@ -56,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
       'cache': '',  # of decoding: float32 | bfloat16; '' is dtype
       'attention': 'xla',  # xla | cudnn (NVIDIA GPUs, with dtype bfloat16; docs/how-to/gpu.md)
       'remat': False,  # recompute activations in the backward pass
-      'scan_layers': False,  # scan: compile time constant in depth (pays from about 16 layers)
+      'scan_layers': False,  # scan: compile time constant in depth, but longer steps
       'logits': 1 << 24,  # that exist at a time, of all devices (64 MB), whatever the vocabulary is
       'slots': 0,  # rows decoded at a time, the next begin where some have ended; 0: all
       'microbatch': 2048,  # tokens of a device in the update at a time; 0: all, with all columns

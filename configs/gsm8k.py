@@ -4,7 +4,7 @@
     --config.init=FOLDER --config.gsm8k.data_dir=FOLDER_WITH_train.jsonl.gz
 
 Sizes suit a model of a few hundred thousand parameters on two CPU cores, which solves next to
-nothing (see README); for a real model raise max_new_tokens and drop max_prompt_tokens.
+nothing (see docs/results.md); for a real model raise max_new_tokens and max_prompt_tokens.
 """
 
 import ml_collections

@@ -35,8 +35,8 @@ def get_config(arg: str = 'soft_q') -> ml_collections.ConfigDict:
   config.compute.microbatch = 65_536
   # Numbers: 1 GB of logits for one large product. With 22 tokens of vocabulary all fit anyway.
   config.compute.logits = 1 << 28
-  # A decode step reads all weights for any number of rows, so many are decoded at a time. Rows of
-  # like lengths need no slots: with responses of hundreds of tokens, set about a quarter of them.
+  # A decode step reads all weights for any number of rows, so all are decoded at a time; when half
+  # of them have ended, the others are dropped.
   config.compute.slots = 0
   config.batch.update(prompts=512, group_size=16, max_new_tokens=18, prompt_multiple=16)
   config.batch.max_prompt_tokens = 16
