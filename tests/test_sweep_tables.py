@@ -116,8 +116,8 @@ def test_replay_staleness(tmp_path, warm):
   assert [len(next(lines).read_text().splitlines())] == [3]
 
 
-def test_mode_coverage(tmp_path):
-  rows, _ = finish('mode_coverage', tmp_path, '--points=Dr. GRPO', '--check')
+def test_mode_coverage(tmp_path, warm):
+  rows, _ = finish('mode_coverage', tmp_path, warm, '--points=Dr. GRPO', '--check')
   published = {row['task']: row['published'] for row in rows if row['method'] == 'Dr. GRPO'}
   assert published['countdown'].split(' / ') == ['.401', '.297', '.124', '.496']
   assert published['graph_coloring'].split(' / ') == ['.649', '.341', '.123', '.770']

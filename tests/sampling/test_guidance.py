@@ -330,8 +330,7 @@ def later_gains(lm, policy, texts, gains_of):
   return jnp.where(ended, gains_of(texts), found)
 
 
-@pytest.mark.parametrize('slots', [0, 2])
-@pytest.mark.parametrize('later', [False, True])
+@pytest.mark.parametrize(('later', 'slots'), [(False, 0), (True, 0), (True, 2)])
 def test_decoding_with_an_outcome_head_is_reading_every_candidate(later, slots, monkeypatch):
   """A classifier that judges what was read: candidates are appended, one by one.
 
