@@ -107,11 +107,13 @@ Rows = list[dict[str, Any]]
 def python_paths(given: Sequence[str]) -> dict[str, str]:
   """NAME=PATH, ... as a mapping. Raises ValueError for anything else and for unknown names."""
   known = list(dict.fromkeys(peer.package for peer in PEERS.values()))
+  paths = {}
   for each in given:
-    name, equals, path = each.partition('=')
-    if not (equals and path) or name not in known:
+    name, _, path = each.partition('=')
+    if not path or name not in known:
       raise ValueError(f'--python={each} must be NAME=PATH with a name of {", ".join(known)}')
-  return dict(each.split('=', 1) for each in given)
+    paths[name] = path
+  return paths
 
 
 def build(
